@@ -1,0 +1,66 @@
+# Everything below makes the virtual environment and installs what it needs by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The torch build the tests are run with; any torch from 2.3 on works for users.
+TORCH ?= torch==2.13.0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types imports bench vectors contracts node-programs clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.demo ## Train, track, anchor on three embedded networks, verify, report
+	$(BIN)/python scripts/demo_blockchain_provenance.py
+
+test: $(VENV)/.dev node-programs ## Run the whole test suite, real programs included
+	$(BIN)/python -m pytest -n auto
+
+check: lint types imports test ## Lint, types, import contracts and tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench ## Measure speed and memory side by side with the peers
+	$(BIN)/python -m benchmarks
+
+vectors: $(VENV)/.dev ## Write tests/vectors again from the standards' text
+	$(BIN)/python scripts/generate_vectors.py
+
+contracts: node-programs ## Compile the contracts into their committed artifacts
+	node contracts/compile.mjs
+
+node-programs: tests/node/node_modules/.installed ## Install solc and js-ipfs, which the tests run, from npm
+
+tests/node/node_modules/.installed: tests/node/package.json tests/node/package-lock.json
+	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Python 3.11 to 3.13 is needed; name one with 'make PYTHON=python3.11 ...'"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet '$(TORCH)' -e '.[dev]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet '$(TORCH)' -e '.[bench]'
+	touch $@
+
+clean: ## Remove what the targets above made
+	rm -rf $(VENV) tests/node/node_modules artifacts

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+"""Announces the driver `ethereum`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mrv_core.hookspecs import DriverFactory, hookimpl
+
+
+@hookimpl
+def mrv_register_drivers(register: Callable[[str, DriverFactory], None]) -> None:
+    """Announce the driver."""
+    register(
+        "ethereum",
+        DriverFactory(
+            driver="mrv_backends_eth.driver:EthereumDriver",
+            settings="mrv_backends_eth.settings:EthereumSettings",
+            extra="eth",
+            summary="MLProvenance contract on an Ethereum chain, embedded in this folder",
+        ),
+    )

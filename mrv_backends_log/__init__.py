@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Anchors in a transparency log: an append-only Merkle tree with signed checkpoints."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The `mrv` command line: each command parses, calls the core once, and renders."""

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""The command `mrv`. Nothing heavy is imported here: `mrv --help` loads typer and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from mrv_cli import config, journal, networks, prove, verify
+
+EXAMPLES = """\b
+Examples:
+  mrv anchor dataset/                      anchor a folder on the configured networks
+  mrv verify artifacts/run-1               check a run and every network that holds it
+  mrv report artifacts/run-1 --html r.html the same as a page
+  mrv flush                                send what a network did not take
+
+\b
+Exit status: 0 valid, 1 tampered or disagree, 2 usage, 3 pending, 4 could not check, 5 not found.
+"""
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="mrv",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    context_settings=_CONTEXT,
+    # Both would load rich for every --help: three times the time, for frames around the text.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(
+    help="Check a configuration, or print its schema.", no_args_is_help=True, rich_markup_mode=None
+)
+
+app.command(short_help="Check a run and every network that holds it.", epilog=verify.VERIFY_EXAMPLES)(verify.verify)
+app.command(short_help="Check a run and write the report as a page.", epilog=verify.REPORT_EXAMPLES)(verify.report)
+app.command(short_help="Commit to a file or folder and anchor it.", epilog=journal.ANCHOR_EXAMPLES)(journal.anchor)
+app.command(short_help="List runs, anchors and how far each has come.", epilog=journal.STATUS_EXAMPLES)(journal.status)
+app.command(short_help="Send what is queued; look again at the rest.", epilog=journal.FLUSH_EXAMPLES)(journal.flush)
+app.command(short_help="Prove one fact of a run, or check a proof.", epilog=prove.PROVE_EXAMPLES)(prove.prove)
+app.command(short_help="Ask the networks whether they can be used.", epilog=networks.NETWORKS_EXAMPLES)(
+    networks.networks
+)
+config_app.command(epilog=config.CHECK_EXAMPLES)(config.check)
+config_app.command(epilog=config.SCHEMA_EXAMPLES)(config.schema)
+app.add_typer(config_app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"mrv {version('mrv-provenance')}")
+        raise typer.Exit
+
+
+@app.callback()
+def mrv(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Verifiable machine-learning provenance: commit to a run in one Merkle tree, anchor it, check it."""
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal without UTF-8 gets escapes, not an exception
+            stream.reconfigure(errors="backslashreplace")
+    app()

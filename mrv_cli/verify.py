@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""`mrv verify` and `mrv report`: one check of a run, shown on the terminal, as JSON, or as a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mrv_cli.options import ConfigOption, JsonOption, NetworkOption, RunArgument, existing, existing_run, read_config
+from mrv_cli.output import console, guarded, note, print_json
+from mrv_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mrv_core.report.model import IntegrityReport
+
+_DATA = re.compile(r"(?:data/)?(training|test)=(.+)", re.DOTALL)
+
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="[NAME=]PATH",
+        help="File or folder to recompute; NAME is training (the default) or test. May be repeated.",
+        show_default=False,
+    ),
+]
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", metavar="PATH", help="Model file to recompute.", show_default=False)
+]
+LeafOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leaf", metavar="PATH", help="Path name of a node to prove inclusion of; may be repeated.", show_default=False
+    ),
+]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="OUT", help="Write the report as one HTML page.", show_default=False),
+]
+
+VERIFY_EXAMPLES = """\b
+Examples:
+  mrv verify artifacts/run-1
+  mrv verify artifacts/run-1 --data digits.npz --data test=held-out.npz
+  mrv verify artifacts/run-1 --leaf training/epochs/7/metrics
+  mrv verify artifacts/run-1 --network ethereum --json
+
+\b
+Exit status: 0 valid, 1 tampered or disagree, 2 usage, 3 pending, 4 could not check, 5 not found.
+"""
+REPORT_EXAMPLES = """\b
+Examples:
+  mrv report artifacts/run-1
+  mrv report artifacts/run-1 --html report.html
+"""
+
+
+@guarded
+def verify(
+    run: RunArgument,
+    data: DataOption = None,
+    model: ModelOption = None,
+    leaf: LeafOption = None,
+    config: ConfigOption = None,
+    network: NetworkOption = None,
+    html: HtmlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a run: its files, its content where you give it, its roots, and every network that holds them."""
+    from mrv_core.verification import verify_run
+
+    report = verify_run(
+        existing_run(run),
+        config=read_config(config),
+        data=_parse_data(data or ()),
+        model=existing(model, "model file") if model is not None else None,
+        leaves=leaf or (),
+        networks=network or None,
+    )
+    if html is not None:
+        _write_html(report, html)
+    _show(report, as_json=as_json)
+
+
+@guarded
+def report(
+    run: RunArgument,
+    html: HtmlOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a run and write the report as a page: OUT, or report.html in the run's folder."""
+    from mrv_core.verification import verify_run
+
+    result = verify_run(existing_run(run), config=read_config(config))
+    _write_html(result, html or run / "report.html")
+    _show(result, as_json=as_json)
+
+
+def _parse_data(values: Iterable[str]) -> dict[str, Path]:
+    """Read `NAME=PATH` or `PATH`, which means the training data; a file may have `=` in its own name."""
+    content: dict[str, Path] = {}
+    for value in values:
+        match = _DATA.fullmatch(value)
+        name, path = (f"data/{match[1]}", match[2]) if match else ("data/training", value)
+        if name in content:
+            raise ConfigurationError(f"{name} is given twice", hint="use --data training=PATH and --data test=PATH")
+        content[name] = existing(Path(path), "file or folder", "write --data PATH, or training=PATH, or test=PATH")
+    return content
+
+
+def _write_html(report: IntegrityReport, target: Path) -> None:
+    from mrv_core.files import make_folder, write_atomic
+    from mrv_core.report.html import render_html
+
+    make_folder(target.parent)
+    write_atomic(target, render_html(report).encode())
+    note(f"wrote {target}")
+
+
+def _show(report: IntegrityReport, *, as_json: bool) -> None:
+    from mrv_cli.exit_codes import OF_VERDICT
+    from mrv_core.report.terminal import render_terminal
+
+    if as_json:
+        print_json(report.to_json())
+    else:
+        render_terminal(report, console())
+    raise typer.Exit(OF_VERDICT[report.verdict])

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""Compares real content with the leaves that commit to it, and names the exact leaves that differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mrv_core.digests import content_node, weights_node
+from mrv_core.errors import FormatError, StorageError
+from mrv_core.hashing import HashFactory
+from mrv_core.provenance_tree import MerkleNode, MLProvenanceMerkleTree, escape_label
+
+MAX_DIFFERENCES: Final = 20
+"""Leaves named in one comparison; of a wholly different folder of 20,000 files the first ones suffice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One leaf that the content does not have as it was committed.
+
+    Attributes:
+        path: Path name of the leaf.
+        message: What differs.
+        expected: The committed digest or hash, None where nothing was committed.
+        computed: The one found now, None where there is nothing now.
+    """
+
+    path: str
+    message: str
+    expected: str | None
+    computed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Outcome of comparing content with a node.
+
+    Attributes:
+        path: Path name of the node.
+        source: What was read.
+        detail: One line for people.
+        differences: Empty where the content is what was committed.
+    """
+
+    path: str
+    source: str
+    detail: str
+    differences: tuple[Difference, ...]
+
+
+def compare_nodes(committed: MerkleNode, found: MerkleNode, path: str) -> tuple[Difference, ...]:
+    """Return the leaves in which two nodes differ, at most `MAX_DIFFERENCES`."""
+    differences: list[Difference] = []
+    _collect(committed, found, path, differences)
+    return tuple(differences[:MAX_DIFFERENCES])
+
+
+def _collect(committed: MerkleNode, found: MerkleNode, path: str, differences: list[Difference]) -> None:
+    if committed.hash == found.hash or len(differences) >= MAX_DIFFERENCES:
+        return
+    if not (committed.kind == found.kind == "branch"):
+        differences.append(Difference(path, _reason(committed, found), _text(committed), _text(found)))
+        return
+    before = {child.label: child for child in committed.children}
+    after = {child.label: child for child in found.children}
+    for label in dict.fromkeys([*before, *after]):
+        place = f"{path}/{escape_label(label)}"
+        if label not in after:
+            differences.append(Difference(place, "is missing in the given content", _text(before[label]), None))
+        elif label not in before:
+            differences.append(Difference(place, "was not committed", None, _text(after[label])))
+        else:
+            _collect(before[label], after[label], place, differences)
+
+
+def _reason(committed: MerkleNode, found: MerkleNode) -> str:
+    if committed.is_absent:
+        return "was not tracked"
+    if committed.kind != found.kind:
+        return f"was committed as {committed.kind}, the given content is {found.kind}"
+    return "the given content differs from what was committed"
+
+
+def _text(node: MerkleNode) -> str:
+    return str(node.digest) if node.digest is not None else node.hash.hex()
+
+
+def compare_content(
+    tree: MLProvenanceMerkleTree, path: str, content: Any, *, progress: bool | None = None
+) -> Comparison:
+    """Recompute the digests of content and compare them with a node of the tree.
+
+    Args:
+        tree: The run's tree.
+        path: Path name of the node.
+        content: An object, or a `pathlib.Path` whose form is taken from what was committed: a file or folder as it
+            is, `.npy`, `.npz`, `.parquet`, `.arrow` or `.feather` where an array or a table was committed.
+        progress: Show a progress bar; by default only on a terminal.
+
+    Raises:
+        FormatError: no such node, or the file's form cannot be compared with what was committed.
+        StorageError: the file is missing or unreadable.
+    """
+    committed = tree.node(path)
+    if committed.is_absent:
+        raise FormatError(f"nothing was tracked as {path}", hint="see 'mrv status RUN' for what was")
+    source = str(content) if isinstance(content, Path) else type(content).__name__
+    loaded = _load(committed, path, content) if isinstance(content, Path) else content
+    found = content_node(loaded, algorithm=_algorithm(committed), label=committed.label, progress=progress)
+    differences = compare_nodes(committed, found, path)
+    detail = f"{len(differences)} leaves differ" if differences else "every leaf is as committed"
+    return Comparison(path, source, detail, differences)
+
+
+def compare_model(tree: MLProvenanceMerkleTree, model: Any, *, progress: bool | None = None) -> Comparison:
+    """Compare a model's weights with every model state of the run, the newest first.
+
+    Raises:
+        FormatError: the run tracked no model.
+        StorageError: the file is missing or unreadable.
+    """
+    states = [
+        (f"training/epochs/{node.label}/model_state", node.child("model_state")) for node in reversed(tree.epochs)
+    ]
+    states.append(("model/weights", tree.node("model/weights")))
+    states = [(path, node) for path, node in states if not node.is_absent]
+    if not states:
+        raise FormatError("the run tracked no model", hint="leave --model out")
+    source = str(model) if isinstance(model, Path) else type(model).__name__
+    found = weights_node(model, algorithm=_algorithm(states[0][1]), progress=progress)
+    for path, node in states:
+        if node.hash == found.relabel(node.label).hash:
+            return Comparison(path, source, f"the weights are those of {path}", ())
+    path, newest = states[0]
+    differences = compare_nodes(newest, found.relabel(newest.label), path)
+    return Comparison(path, source, "the weights are those of no recorded state", differences)
+
+
+def _algorithm(node: MerkleNode) -> str:
+    """Return the algorithm of the first leaf: all leaves of one piece of content share it."""
+    return next((item.digest.algorithm for _, item in node.walk() if item.digest is not None), HashFactory.DEFAULT)
+
+
+def _load(committed: MerkleNode, path: str, file: Path) -> Any:
+    """Open a file in the form of what was committed; content that was committed as files stays a path."""
+    if not file.exists():
+        raise StorageError(f"there is no file or folder {file}", hint="check the path given for the data")
+    kinds = {node.kind for _, node in committed.walk()} - {"branch"}
+    if kinds <= {"file", "symlink"}:
+        return file
+    suffix = file.suffix.lower()
+    if suffix in (".npy", ".npz") and "array" in kinds:
+        return _load_numpy(file, committed)
+    if suffix in (".parquet", ".arrow", ".feather") and "array" not in kinds:
+        return _load_table(file, suffix)
+    if suffix == ".safetensors" and kinds == {"array"}:
+        return file
+    forms = ", ".join(sorted(kinds))
+    raise FormatError(
+        f"{path} was committed as {forms}; {file} cannot be compared with that",
+        hint="give an array as .npy or .npz, a table as .parquet, or verify in Python with data={'"
+        + path
+        + "': object}",
+    )
+
+
+def _load_numpy(file: Path, committed: MerkleNode) -> Any:
+    import numpy as np
+
+    try:
+        loaded = np.load(file, mmap_mode="r" if file.suffix == ".npy" else None, allow_pickle=False)
+        if file.suffix == ".npy":
+            return loaded
+        with loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise FormatError(f"cannot read {file} as NumPy arrays: {error}") from error
+    return arrays
+
+
+def _load_table(file: Path, suffix: str) -> Any:
+    try:
+        import pyarrow as pa
+        from pyarrow import feather, parquet
+    except ModuleNotFoundError as error:
+        raise FormatError(f"reading {file} needs pyarrow", hint="pip install pyarrow") from error
+    try:
+        return parquet.read_table(file) if suffix == ".parquet" else feather.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise FormatError(f"cannot read {file} as a table: {error}") from error

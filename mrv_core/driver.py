@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""What a network driver is. pluggy finds drivers; this Protocol is the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import ConfigDict, Field
+
+from mrv_core.hashing import Digest
+from mrv_core.models import DriverStatus, Metadata, Model, Prepared, Receipt, VerifiedAnchor
+
+EMBEDDED = "embedded"
+"""Value of a network's address setting (`rpc_url`, `url`) that selects the network inside this folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a driver can honestly claim; the conformance suite skips by these, never by name.
+
+    Attributes:
+        attests_time: Whether inclusion proves that the commitment existed no later than some time.
+        embedded: Whether the network lives in this process or folder, so nobody else vouches for it.
+        mines_later: Whether a submitted anchor starts PENDING and needs `upgrade` to move on.
+    """
+
+    attests_time: bool
+    embedded: bool
+    mines_later: bool = False
+
+
+class NetworkSettings(Model):
+    """Settings every network section has; a driver's own settings model derives from it.
+
+    Attributes:
+        enabled: Whether the network is used when no networks are named.
+        driver: Name of the driver; the section's own name where it is left out.
+        timeout: Total seconds for one anchor or one verification on this network, retries included.
+        retry_attempts: How often a retryable failure is tried in all, within `timeout`.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    environment: ClassVar[Mapping[str, str]] = {}
+    """Environment variables that override a setting, later ones winning: variable name to key."""
+
+    enabled: bool = True
+    driver: str | None = None
+    timeout: float = Field(default=30, gt=0, le=3600)
+    retry_attempts: int = Field(default=3, ge=1, le=100)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverContext:
+    """Everything a driver is built from.
+
+    Attributes:
+        network: Configured name of the network, put into receipts.
+        settings: The network's section, an instance of the driver's settings model.
+        store_dir: Folder for what the driver keeps. It may not exist; reading methods never create it.
+    """
+
+    network: str
+    settings: Any
+    store_dir: Path
+
+
+class AnchorDriver(Protocol):
+    """One configured network. Thread-safe. Never sleeps, never retries, never logs secrets.
+
+    Core promises: commitments are digests of this project; `submit` gets exactly what `prepare` returned, possibly
+    from another process; on one network `prepare` and `submit` never run at the same time from one journal.
+    A driver raises `BackendError` when it could not ask or send (`retryable=True` when trying again may help),
+    `AnchorNotFoundError` when the network answered and has no such anchor, and `VerificationError` when what it
+    found is wrong. It lets no exception of a library out.
+    """
+
+    name: ClassVar[str]
+    capabilities: Capabilities
+
+    def __init__(self, context: DriverContext) -> None: ...
+
+    def prepare(self, commitment: Digest, metadata: Metadata) -> Prepared:
+        """Build and sign; the reference is known; nothing is sent."""
+
+    def submit(self, prepared: Prepared) -> Receipt:
+        """Hand over the prepared bytes. Idempotent: "already known" is success."""
+
+    def lookup(self, reference: str) -> Receipt:
+        """Find an anchor again from its bare transaction id or CID."""
+
+    def upgrade(self, receipt: Receipt) -> Receipt:
+        """Look again and attach evidence. May move either way: a reorg returns it to PENDING."""
+
+    def verify(self, receipt: Receipt, commitment: Digest) -> VerifiedAnchor:
+        """Check against local settings, never against anything the receipt says about where to ask.
+
+        Everything the receipt claims is compared: network id, commitment, reference, block time, evidence.
+        """
+
+    def status(self) -> DriverStatus:
+        """Say whether the network can be used now. Raises nothing that means "not reachable"."""
+
+    def close(self) -> None:
+        """Release connections and files. Calling it twice is harmless."""

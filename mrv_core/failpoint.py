@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""Named places where a test can end the process, to show that nothing is lost or done twice there.
+
+`MRV_FAILPOINT=anchor.prepared` kills the process with SIGKILL at that place, as a power cut would.
+Unset, a failpoint is one look into the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Final
+
+FAILPOINTS: Final = (
+    "anchor.before_queue",
+    "anchor.queued",
+    "anchor.before_prepare",
+    "anchor.before_prepared",
+    "anchor.prepared",
+    "anchor.before_submit",
+    "anchor.after_submit",
+    "anchor.submitted",
+    "anchor.before_receipt",
+    "anchor.receipt",
+)
+"""Every failpoint, in the order in which one anchor passes them."""
+
+
+def failpoint(name: str) -> None:
+    """End the process here if this failpoint is armed."""
+    if os.environ.get("MRV_FAILPOINT") == name:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: MIT
+"""BlockchainManager: anchors one commitment on several networks at once, and asks them about it later.
+
+Everything that is the same for all networks is here and nowhere else: the journal, retries, deadlines,
+concurrency, logging. A network that fails or hangs neither loses its anchor nor delays the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from mrv_core.config import Config, load_config
+from mrv_core.driver import AnchorDriver, DriverContext
+from mrv_core.errors import (
+    AnchorNotFoundError,
+    BackendError,
+    FormatError,
+    MrvError,
+    StorageError,
+    SubmissionRejectedError,
+    VerificationError,
+)
+from mrv_core.failpoint import failpoint
+from mrv_core.hashing import Digest
+from mrv_core.journal import Journal, JournalRow, JournalState
+from mrv_core.models import NO_METADATA, DriverStatus, Metadata, Prepared, Receipt, VerifiedAnchor
+from mrv_core.registry import Registry
+from mrv_core.tasks import Patience, Worker
+
+_logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_UNSENT = (JournalState.QUEUED, JournalState.PREPARED)
+STORES_FOLDER = "networks"
+"""Folder below the artifacts folder where embedded networks keep themselves, one folder a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorOutcome:
+    """What became of one anchor on one network.
+
+    Attributes:
+        network: Configured name.
+        receipt: The receipt, where the network took it.
+        error: Why it did not go out, or why it is not known how far it has come. What was not rejected stays in the
+            journal and goes out with the next flush.
+    """
+
+    network: str
+    receipt: Receipt | None
+    error: MrvError | None
+
+
+def parse_commitment(value: Digest | str) -> Digest:
+    """Read a commitment: a digest, its text, or 64 bare hexadecimal digits, which mean SHA-256.
+
+    Raises:
+        FormatError: anything else.
+    """
+    if isinstance(value, Digest):
+        return value
+    text = str(value)
+    return Digest.parse(text if ":" in text else f"sha256:{text.removeprefix('0x').lower()}")
+
+
+class BlockchainManager:
+    """Anchors commitments on the configured networks and verifies them there. Thread-safe.
+
+    Args:
+        config: A configuration, or whatever `load_config` reads.
+        base_dir: Artifacts folder: the journal and the embedded networks live in it.
+        registry: Known drivers; by default those installed.
+        sleep: Called between retries with seconds.
+        clock: Monotonic seconds, for deadlines.
+    """
+
+    def __init__(
+        self,
+        config: Config | Mapping[str, Any] | str | Path | None = None,
+        *,
+        base_dir: str | Path = "artifacts",
+        registry: Registry | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry or Registry.load()
+        self.config = config if isinstance(config, Config) else load_config(config, registry=self._registry)
+        self.base_dir = Path(base_dir)
+        self.journal = Journal(self.base_dir)
+        self._sleep = sleep
+        self._clock = clock
+        self._drivers: dict[str, AnchorDriver] = {}
+        self._driver_locks = {name: threading.Lock() for name in self.config.networks}
+        self._current = threading.local()
+        self._background: threading.Thread | None = None
+        self._unsent: set[str] = set()
+        self._lock = threading.Lock()
+
+    # --- the seeds' three methods -------------------------------------------------------------------------------
+
+    def store_merkle_hash(
+        self, merkle_root_hash: Digest | str, metadata: Metadata = NO_METADATA, networks: Iterable[str] | None = None
+    ) -> dict[str, str]:
+        """Anchor a root and return network → transaction id for the networks that took it.
+
+        A network that is not in the result has its anchor in the journal, to go out with `flush()`.
+
+        Args:
+            merkle_root_hash: Digest, digest text, or 64 hexadecimal digits (SHA-256).
+            metadata: Public facts sent along; never content.
+            networks: Names of networks; by default the selected ones.
+
+        Raises:
+            FormatError: not a digest.
+            ConfigurationError: a network that is not configured.
+            StorageError: the journal could not be written; nothing was sent.
+        """
+        outcomes = self.anchor(parse_commitment(merkle_root_hash), metadata, networks)
+        return {name: outcome.receipt.reference for name, outcome in outcomes.items() if outcome.receipt is not None}
+
+    def verify_merkle_hash(
+        self, merkle_root_hash: Digest | str, transaction_ids: Mapping[str, str]
+    ) -> dict[str, VerifiedAnchor | MrvError]:
+        """Check a root on each network by its bare transaction id.
+
+        Returns:
+            Network → the checked anchor, or the error that says whether it is wrong (`VerificationError`), not
+            there (`AnchorNotFoundError`) or could not be checked (`BackendError`).
+
+        Raises:
+            FormatError: not a digest.
+            ConfigurationError: a network that is not configured.
+        """
+        commitment = parse_commitment(merkle_root_hash)
+
+        def check(network: str) -> VerifiedAnchor:
+            receipt = self._call(network, lambda: self.driver(network).lookup(transaction_ids[network]))
+            return self._verify(network, receipt, commitment)
+
+        return self.parallel(transaction_ids, check)
+
+    def get_transaction_info(self, transaction_ids: Mapping[str, str]) -> dict[str, Receipt | MrvError]:
+        """Return network → receipt found by its bare transaction id, or the error that says why there is none.
+
+        Raises:
+            ConfigurationError: a network that is not configured.
+        """
+
+        def find(network: str) -> Receipt:
+            return self._call(network, lambda: self.driver(network).lookup(transaction_ids[network]))
+
+        return self.parallel(transaction_ids, find)
+
+    # --- anchoring ----------------------------------------------------------------------------------------------
+
+    def anchor(
+        self, commitment: Digest, metadata: Metadata = NO_METADATA, networks: Iterable[str] | None = None
+    ) -> dict[str, AnchorOutcome]:
+        """Anchor a commitment on several networks at once; every intention is in the journal before anything is sent.
+
+        Each network gets its own timeout, older anchors that wait for the same network included.
+
+        Raises:
+            ConfigurationError: a network that is not configured.
+            FormatError: metadata that JSON cannot carry.
+            StorageError: the journal could not be written; nothing was sent.
+        """
+        names = self.config.require_networks(networks)
+        failpoint("anchor.before_queue")
+        for name in names:
+            self.journal.enqueue(commitment, name, metadata)
+        failpoint("anchor.queued")
+        results = self.parallel(names, self._work_off)
+        return {name: self._outcome(commitment, name, result) for name, result in results.items()}
+
+    def anchor_in_background(
+        self, commitment: Digest, metadata: Metadata = NO_METADATA, networks: Iterable[str] | None = None
+    ) -> None:
+        """Write a commitment into the journal and send it from another thread, without waiting for any network.
+
+        The thread is a daemon: what it has not sent when the process ends stays in the journal.
+
+        Raises:
+            ConfigurationError: a network that is not configured.
+            FormatError: metadata that JSON cannot carry.
+            StorageError: the journal could not be written; nothing will be sent.
+        """
+        names = self.config.require_networks(networks)
+        for name in names:
+            self.journal.enqueue(commitment, name, metadata)
+        with self._lock:
+            self._unsent.update(names)
+            if self._background is None or not self._background.is_alive():
+                self._background = threading.Thread(target=self._send_unsent, name="mrv-background", daemon=True)
+                self._background.start()
+
+    def _send_unsent(self) -> None:
+        while names := self._take_unsent():
+            try:
+                self.flush(names)
+            except MrvError as error:
+                _logger.warning("anchoring in the background: %s", error)
+
+    def _take_unsent(self) -> set[str]:
+        with self._lock:
+            names, self._unsent = self._unsent, set()
+            if not names:
+                self._background = None  # decided under the lock, so that nothing is added to a thread that ends
+            return names
+
+    def wait_for_background(self) -> None:
+        """Wait until everything sent with `anchor_in_background` has gone out or has failed within its timeout."""
+        thread = self._background
+        if thread is not None:
+            thread.join()
+
+    def flush(self, networks: Iterable[str] | None = None) -> list[JournalRow]:
+        """Send what is queued, look again at what is not final, and return the rows that are still open.
+
+        Each row gets its network's whole timeout. Rows of a network that is not configured any more are left as they
+        are and returned.
+
+        Raises:
+            ConfigurationError: a network that is not configured.
+            StorageError: the journal cannot be read; what could be sent has been sent.
+        """
+        names = self.config.networks if networks is None else networks
+        results = self.parallel(names, lambda network: self._work_off(network, restart=True))
+        for name, result in results.items():
+            if isinstance(result, MrvError):
+                _logger.warning("%s: %s", name, result)
+        return self.journal.rows(only_open=True)
+
+    def _outcome(self, commitment: Digest, network: str, result: dict[int, MrvError] | MrvError) -> AnchorOutcome:
+        try:
+            row = self.journal.find(commitment, network)
+        except StorageError as error:
+            return AnchorOutcome(network, None, result if isinstance(result, MrvError) else error)
+        error: MrvError | None = None
+        if isinstance(result, MrvError):
+            error = result
+        elif row.id in result:
+            error = result[row.id]
+        elif row.state in _UNSENT:
+            error = list(result.values())[-1]
+        return AnchorOutcome(network, row.receipt, None if row.state is JournalState.FINAL else error)
+
+    def _work_off(self, network: str, *, restart: bool = False) -> dict[int, MrvError]:
+        """Bring every open row of a network as far as it goes, oldest first; return what failed, by row number.
+
+        The order matters: bytes that were prepared before a crash, or dropped by a reorg, go out before anything new
+        is prepared, so a driver that reads the next nonce from its chain never uses one twice.
+
+        Args:
+            network: Configured name.
+            restart: Give each row the whole timeout, instead of one timeout to all of them.
+        """
+        failures: dict[int, MrvError] = {}
+        if not self.journal.rows(network=network, only_open=True):
+            return failures
+        driver, patience = self.driver(network), self._patience(network)
+        with self.journal.exclusive(network, max(0.0, patience.left_s)):
+            for row in self.journal.rows(network=network, only_open=True):
+                if restart:
+                    patience.restart()
+                try:
+                    self._advance(driver, row)
+                except MrvError as error:
+                    failures[row.id] = error
+                    if self._holds_up(row, error):
+                        break
+        return failures
+
+    def _holds_up(self, row: JournalRow, error: MrvError) -> bool:
+        """Remember why a row got no further, and tell whether the rows behind it have to wait for it."""
+        row = self.journal.record_error(row, str(error))
+        _logger.warning("%s: %s is %s: %s", row.network, row.commitment, row.state, error)
+        if row.state is JournalState.PREPARED:
+            return True  # its bytes may be on their way: what is prepared next could take the same nonce
+        return row.state is JournalState.QUEUED and isinstance(error, BackendError) and error.retryable
+
+    def _advance(self, driver: AnchorDriver, row: JournalRow) -> None:
+        if row.state is JournalState.QUEUED:
+            row = self._prepare(driver, row)
+        if row.state is JournalState.PREPARED:
+            row = self._submit(driver, row)
+        if row.receipt is not None and row.is_open:
+            self._upgrade(driver, row, row.receipt)
+
+    def _prepare(self, driver: AnchorDriver, row: JournalRow) -> JournalRow:
+        failpoint("anchor.before_prepare")
+        prepared = self._call(row.network, lambda: driver.prepare(row.commitment, row.metadata))
+        _check_same(row, prepared, "the driver prepared")
+        failpoint("anchor.before_prepared")
+        row = self.journal.record_prepared(row, prepared)
+        failpoint("anchor.prepared")
+        return row
+
+    def _submit(self, driver: AnchorDriver, row: JournalRow) -> JournalRow:
+        prepared = row.prepared
+        if prepared is None:
+            raise StorageError(f"{row.network}: the journal has no prepared bytes for {row.commitment}")
+        failpoint("anchor.before_submit")
+        try:
+            receipt = self._call(row.network, lambda: driver.submit(prepared))
+        except SubmissionRejectedError as error:
+            if error.retryable:
+                raise
+            receipt = self._find_anyway(driver, row, prepared, error)
+        failpoint("anchor.after_submit")
+        _check_same(row, receipt, "the receipt is for")
+        row = self.journal.record_receipt(row, receipt)
+        _logger.info("%s: %s is %s as %s", row.network, row.commitment, row.state, row.reference)
+        failpoint("anchor.submitted")
+        return row
+
+    def _find_anyway(
+        self, driver: AnchorDriver, row: JournalRow, prepared: Prepared, rejection: SubmissionRejectedError
+    ) -> Receipt:
+        """Ask by id whether a refused submission is there after all; an error's text decides nothing."""
+        try:
+            return self._call(row.network, lambda: driver.lookup(prepared.reference))
+        except AnchorNotFoundError:
+            self.journal.record_rejected(row, str(rejection))
+            raise rejection from None
+
+    def _upgrade(self, driver: AnchorDriver, row: JournalRow, receipt: Receipt) -> None:
+        try:
+            newer = self._call(row.network, lambda: driver.upgrade(receipt))
+        except AnchorNotFoundError:
+            _logger.warning("%s no longer has %s; sending the same bytes again", row.network, receipt.reference)
+            self._submit(driver, self.journal.record_dropped(row))
+            return
+        if newer == receipt and row.error is None:
+            return
+        failpoint("anchor.before_receipt")
+        _check_same(row, newer, "the receipt is for")
+        self.journal.record_receipt(row, newer)
+        failpoint("anchor.receipt")
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    def verify_receipt(self, network: str, receipt: Receipt, commitment: Digest) -> VerifiedAnchor:
+        """Check one receipt on its network.
+
+        Raises:
+            VerificationError: it is wrong.
+            AnchorNotFoundError: the network does not have it.
+            BackendError: it could not be checked.
+        """
+        self._patience(network).restart()
+        return self._verify(network, receipt, commitment)
+
+    def _verify(self, network: str, receipt: Receipt, commitment: Digest) -> VerifiedAnchor:
+        try:
+            verified = self._call(network, lambda: self.driver(network).verify(receipt, commitment))
+        except FormatError as error:
+            raise VerificationError(f"{network}: malformed receipt: {error.message}") from error
+        if (verified.network, verified.commitment, verified.reference) != (network, commitment, receipt.reference):
+            raise VerificationError(f"{network}: the driver checked something else than what was asked")
+        return verified
+
+    def status(self) -> dict[str, DriverStatus | MrvError]:
+        """Ask every configured network whether it can be used now."""
+        return self.parallel(self.config.networks, lambda name: self._call(name, lambda: self.driver(name).status()))
+
+    def driver(self, network: str) -> AnchorDriver:
+        """Return the driver of a configured network, building it the first time.
+
+        Raises:
+            ConfigurationError: not configured, or its extra is not installed.
+        """
+        self.config.require_networks([network])
+        with self._driver_locks[network]:  # one a network: loading a library for one must not delay the others
+            if network not in self._drivers:
+                section = self.config.networks[network]
+                context = DriverContext(network, section.settings, self.base_dir / STORES_FOLDER / network)
+                self._drivers[network] = _shielded(
+                    section.driver, network, lambda: self._registry.create(section.driver, context)
+                )
+            return self._drivers[network]
+
+    def parallel(self, networks: Iterable[str], task: Callable[[str], _T]) -> dict[str, _T | MrvError]:
+        """Run a task for several networks at once, each within its own timeout.
+
+        A task that outlives its timeout goes on in a daemon thread and counts as unreachable; whatever it still
+        achieves is in the journal. Errors of ours are returned, everything else is raised.
+
+        Raises:
+            ConfigurationError: a network that is not configured.
+        """
+        workers: dict[str, Worker[_T]] = {}
+        for name in self.config.require_networks(networks):
+            patience = self._new_patience(name)
+            workers[name] = Worker(partial(self._run, task, patience), patience)
+            workers[name].start()
+        return {name: worker.result() for name, worker in workers.items()}
+
+    def _run(self, task: Callable[[str], _T], patience: Patience) -> _T:
+        self._current.patience = patience
+        return task(patience.network)
+
+    def _new_patience(self, network: str) -> Patience:
+        return Patience(network, self.config.networks[network].settings, self._sleep, self._clock)
+
+    def _patience(self, network: str) -> Patience:
+        """Return the patience of this thread's task, or a new one outside `parallel`."""
+        patience: Patience | None = getattr(self._current, "patience", None)
+        return patience if patience is not None and patience.network == network else self._new_patience(network)
+
+    def _call(self, network: str, call: Callable[[], _T]) -> _T:
+        """Call a driver within the network's policy."""
+        driver = self.config.networks[network].driver
+        return self._patience(network).call(lambda: _shielded(driver, network, call))
+
+    def close(self) -> None:
+        """Wait for what is sent in the background, then release what the drivers hold."""
+        self.wait_for_background()
+        drivers, self._drivers = self._drivers, {}
+        for network, driver in drivers.items():
+            try:
+                _shielded(driver.name, network, driver.close)
+            except MrvError as error:
+                _logger.warning("%s: %s", network, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _check_same(row: JournalRow, answer: Prepared | Receipt, what: str) -> None:
+    if (answer.commitment, answer.network) != (row.commitment, row.network):
+        raise VerificationError(
+            f"{row.network}: {what} {answer.commitment} on {answer.network[:80]!r} where {row.commitment} was asked for"
+        )
+
+
+def _shielded(driver: str, network: str, call: Callable[[], _T]) -> _T:
+    """Call a driver; whatever it lets out that is not ours is a defect of it and must not reach the training.
+
+    Its text is not repeated: exceptions of libraries carry URLs with credentials.
+    """
+    try:
+        return call()
+    except MrvError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise BackendError(
+            f"{network}: defect in the driver {driver!r}: it raised {type(error).__name__}",
+            hint="the exception is the cause of this error; report it to the authors of the driver",
+        ) from error

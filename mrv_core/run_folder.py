@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: MIT
+"""A run on disk: canonical JSON files, each with a format version and a seal, written whole or not at all.
+
+    <base_dir>/<run_id>/
+        run.json                    what the run is
+        tree.json                   every node outside the epochs, one row a node
+        epochs/00000000.json        one file an epoch, in the order of the log
+        anchors/000-<phase>.json    one file an anchored root, with the receipts
+
+A *seal* is the SHA-256 of the file's canonical bytes without the seal. It tells an edited or damaged file
+from a whole one; it authenticates nothing, since whoever edits a file can seal it again. The anchors do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import filelock
+from pydantic import Field
+
+from mrv_core.canonical import canonical_bytes, canonical_digest, parse_json
+from mrv_core.errors import FormatError, RunStateError, StorageError
+from mrv_core.files import PRIVATE_FILE, make_folder, read_limited, storage_error, write_atomic
+from mrv_core.models import DigestField, Json, Model, Receipt, TimeField
+from mrv_core.provenance_tree import (
+    SHAPE,
+    SLOTS,
+    MerkleNode,
+    MLProvenanceMerkleTree,
+    TreeFileError,
+    TreeState,
+    check_run_id,
+    node_from_rows,
+    node_rows,
+)
+
+MAX_FILE_BYTES: Final = 512 * 1024 * 1024
+"""Largest file of a run folder that is read: about two million leaves."""
+OUTLINE_PATHS: Final = (
+    *SHAPE[""],
+    *(f"{branch}/{child}" for branch in ("data", "model", "training") for child in SHAPE[branch]),
+)
+"""Nodes whose hashes are kept beside each anchored root, so that a rewritten tree still shows where it was changed."""
+
+_HexHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RunFile(Model):
+    """`run.json`: what the run is.
+
+    Attributes:
+        format: Version of this format.
+        run_id: Name of the run, bound by every root of it.
+        hash_algorithm: Algorithm of the content digests.
+        started_at: When the run was created, by this machine's clock.
+    """
+
+    format: Literal["mrv-run/1"] = "mrv-run/1"
+    run_id: str
+    hash_algorithm: str
+    started_at: TimeField
+
+
+class TreeFile(Model):
+    """`tree.json`: the filled slots of the tree as rows (see `provenance_tree.node_rows`)."""
+
+    format: Literal["mrv-tree/1"] = "mrv-tree/1"
+    run_id: str
+    rows: tuple[dict[str, Json], ...]
+
+
+class EpochFile(Model):
+    """`epochs/*.json`: one epoch as rows, and the root right after it.
+
+    Attributes:
+        format: Version of this format.
+        run_id: The run.
+        index: Zero-based position in the log of epochs.
+        root: The run's root after this epoch, under the phase `epoch_checkpoint`.
+        rows: The epoch's nodes; paths start with `training/epochs/`.
+    """
+
+    format: Literal["mrv-epoch/1"] = "mrv-epoch/1"
+    run_id: str
+    index: int
+    root: DigestField
+    rows: tuple[dict[str, Json], ...]
+
+
+class AnchorFile(Model):
+    """`anchors/*.json`: one anchored root.
+
+    Attributes:
+        format: Version of this format.
+        run_id: The run.
+        phase: When the root was taken.
+        epochs: Number of epochs it covers.
+        slots: The slots that were filled.
+        root: What was anchored.
+        outline: Path name → node hash for `OUTLINE_PATHS`; they lead to the root, so they cannot be made up.
+        networks: Where it was to be anchored.
+        receipts: Network → newest receipt.
+    """
+
+    format: Literal["mrv-anchor/1"] = "mrv-anchor/1"
+    run_id: str
+    phase: str
+    epochs: int
+    slots: tuple[str, ...]
+    root: DigestField
+    outline: dict[str, _HexHash]
+    networks: tuple[str, ...]
+    receipts: dict[str, Receipt]
+
+    @property
+    def state(self) -> TreeState:
+        """Which part of the tree the root covers."""
+        return TreeState(self.phase, self.epochs, self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """An anchor file together with its name, for instance `000-before_training`."""
+
+    name: str
+    file: AnchorFile
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedFile:
+    """Something in a run folder that is not as it was written.
+
+    Attributes:
+        place: A path name of the tree where it is known, else the file's name inside the folder.
+        message: What is wrong with it.
+    """
+
+    place: str
+    message: str
+
+
+class RunFolder:
+    """Reads and writes the files of one run.
+
+    Args:
+        path: The run's folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, base_dir: Path, run: RunFile) -> Self:
+        """Make the folder of a new run.
+
+        Raises:
+            RunStateError: a run with this id exists.
+            StorageError: the folder cannot be written.
+        """
+        path = make_folder(base_dir) / check_run_id(run.run_id)
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError as error:
+            raise RunStateError(
+                f"{path} exists already", hint="choose another run id, or reopen it with ProvenanceTracker.open"
+            ) from error
+        except OSError as error:
+            raise storage_error("create the folder", path, error) from error
+        folder = cls(path)
+        make_folder(path / "epochs")
+        make_folder(path / "anchors")
+        folder._write("tree.json", TreeFile(run_id=run.run_id, rows=()))
+        folder._write("run.json", run)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the folder of an existing run.
+
+        Raises:
+            StorageError: no such folder, or it has no `run.json`.
+        """
+        if not path.is_dir():
+            raise StorageError(f"there is no run folder {path}", hint="list runs with 'mrv status'")
+        if not (path / "run.json").is_file():
+            raise StorageError(
+                f"{path} is not a complete run folder: run.json is missing",
+                hint="copy the whole folder again, or name the run's folder itself",
+            )
+        return cls(path)
+
+    def lock(self) -> filelock.FileLock:
+        """Take the run for writing until the returned lock is released or this process ends.
+
+        Raises:
+            RunStateError: another process is writing to it.
+            StorageError: the lock file cannot be written.
+        """
+        lock = filelock.FileLock(self.path / "run.lock", timeout=0, mode=PRIVATE_FILE, thread_local=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise RunStateError(f"{self.path} is being written by another process") from error
+        except OSError as error:
+            raise storage_error("lock", self.path, error) from error
+        return lock
+
+    def run(self) -> RunFile:
+        """Read `run.json`.
+
+        Raises:
+            StorageError: missing or unreadable.
+            FormatError: not as it was written.
+        """
+        return RunFile.from_json(self._read("run.json"), what="run.json")
+
+    def write_tree(self, tree: MLProvenanceMerkleTree) -> None:
+        """Write `tree.json`: every filled slot."""
+        rows = [row for slot in SLOTS if not tree.node(slot).is_absent for row in node_rows(slot, tree.node(slot))]
+        self._write("tree.json", TreeFile(run_id=tree.run_id, rows=tuple(rows)))
+
+    def write_epoch(self, tree: MLProvenanceMerkleTree) -> None:
+        """Write the file of the tree's newest epoch."""
+        index = tree.epoch_count - 1
+        node = tree.epochs[index]
+        rows = node_rows(f"training/epochs/{node.label}", node)
+        root = tree.root("epoch_checkpoint")
+        self._write(_epoch_name(index), EpochFile(run_id=tree.run_id, index=index, root=root, rows=tuple(rows)))
+
+    def write_anchor(self, anchor: Anchor) -> None:
+        """Write the file of an anchored root."""
+        self._write(f"anchors/{anchor.name}.json", anchor.file)
+
+    def anchor_names(self) -> list[str]:
+        """Names of the anchors, oldest first."""
+        return sorted(path.stem for path in (self.path / "anchors").glob("*.json") if not path.name.startswith("."))
+
+    def read_anchor(self, name: str) -> Anchor:
+        """Read the file of an anchored root.
+
+        Raises:
+            StorageError: missing or unreadable.
+            FormatError: not as it was written.
+        """
+        place = f"anchors/{name}.json"
+        return Anchor(name, AnchorFile.from_json(self._read(place), what=place))
+
+    def read_tree(self, run_id: str) -> tuple[MLProvenanceMerkleTree, list[DamagedFile]]:
+        """Rebuild the tree from its leaves, recomputing every hash.
+
+        Returns:
+            The tree as its digests say, and everything that does not agree with what was written.
+
+        Raises:
+            StorageError: a file is missing or unreadable.
+            FormatError: a file is so damaged that no tree can be rebuilt; the message names it.
+        """
+        tree = MLProvenanceMerkleTree(run_id)
+        damaged: list[DamagedFile] = []
+        file = TreeFile.from_json(self._read("tree.json", damaged), what="tree.json")
+        rows = iter(file.rows)
+        for slot, node, problems in _slots(rows):
+            tree.set(slot, node)
+            damaged[:0] = [DamagedFile(problem.path, _without_path(problem)) for problem in problems]
+        for index, name in enumerate(self._epoch_names()):
+            self._read_epoch(tree, index, name, damaged)
+        if file.run_id != run_id:
+            damaged.append(DamagedFile("tree.json", f"belongs to run {file.run_id}, not {run_id}"))
+        return tree, damaged
+
+    def _read_epoch(self, tree: MLProvenanceMerkleTree, index: int, name: str, damaged: list[DamagedFile]) -> None:
+        if name != _epoch_name(index):
+            raise FormatError(f"{_epoch_name(index)} is missing although {name} is there")
+        before = len(damaged)
+        file = EpochFile.from_json(self._read(name, damaged), what=name)
+        path = str(file.rows[0].get("path", "")) if file.rows else ""
+        if not path.startswith("training/epochs/") or path.count("/") != 2:
+            raise FormatError(f"{name} does not begin with an epoch")
+        rows = iter(file.rows)
+        node, problems = node_from_rows(rows, path)
+        if next(rows, None) is not None:
+            raise FormatError(f"{name} has rows beyond its epoch")
+        damaged[before:before] = [DamagedFile(problem.path, _without_path(problem)) for problem in problems]
+        try:
+            tree.append_epoch_node(node)
+        except RunStateError as error:
+            raise FormatError(f"{name}: {error.message}") from error
+        if (file.run_id, file.index) != (tree.run_id, index):
+            damaged.append(DamagedFile(name, "belongs to another run or another place in the log"))
+
+    def _epoch_names(self) -> list[str]:
+        return sorted(f"epochs/{path.name}" for path in (self.path / "epochs").glob("[0-9]*.json"))
+
+    def _write(self, name: str, model: Model) -> None:
+        value = model.to_json()
+        value["seal"] = str(canonical_digest(value, "sha256"))
+        write_atomic(self.path / name, canonical_bytes(value))
+
+    def _read(self, name: str, damaged: list[DamagedFile] | None = None) -> dict[str, Any]:
+        """Read a sealed file and take the seal off.
+
+        A broken seal is added to `damaged` where one is given, so that the rows can say more exactly what was
+        changed; else it is an error.
+        """
+        data = read_limited(self.path / name, MAX_FILE_BYTES)
+        value = parse_json(data, what=name, max_bytes=MAX_FILE_BYTES)
+        if not isinstance(value, dict):
+            raise FormatError(f"{name}: not a JSON object")
+        seal = value.pop("seal", None)
+        whole = seal == str(canonical_digest(value, "sha256")) and data == canonical_bytes({**value, "seal": seal})
+        if not whole:
+            if damaged is None:
+                raise FormatError(f"{name}: the file was changed after it was written (its seal does not fit)")
+            damaged.append(DamagedFile(name, "the file was changed after it was written (its seal does not fit)"))
+        return value
+
+
+def outline(tree: MLProvenanceMerkleTree, state: TreeState) -> dict[str, str]:
+    """Return the hashes of `OUTLINE_PATHS` at a state."""
+    return {path: tree.node(path, state).hash.hex() for path in OUTLINE_PATHS}
+
+
+def _epoch_name(index: int) -> str:
+    return f"epochs/{index:08d}.json"
+
+
+def _without_path(problem: TreeFileError) -> str:
+    return str(problem).removeprefix(f"{problem.path}: ")
+
+
+def _slots(rows: Iterator[Mapping[str, Any]]) -> Iterator[tuple[str, MerkleNode, list[TreeFileError]]]:
+    """Yield each filled slot of a tree file in the order of `SLOTS`."""
+    filled = iter(SLOTS)
+    while (row := next(rows, None)) is not None:
+        path = row.get("path")
+        slot = next((name for name in filled if name == path), None)
+        if slot is None:
+            raise FormatError(f"tree.json: {str(path)[:200]!r} is not a slot of the tree, or is out of order")
+        node, problems = node_from_rows(chain([row], rows), slot)
+        yield slot, node, problems

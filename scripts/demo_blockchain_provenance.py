@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""Train a real classifier, record and anchor everything, verify it; with --tamper show what detection looks like.
+
+python scripts/demo_blockchain_provenance.py
+python scripts/demo_blockchain_provenance.py --tamper
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from classifiers import Classifier, TrainingSettings, make_classifier
+from rich.console import Console
+from rich.markup import escape
+from tampering import Outcome, tamperings, try_all
+from tracked_training import say_error, say_verified, train_and_track
+from training_data import ImageData, load_digits
+
+from mrv_cli.exit_codes import OF_VERDICT, ExitCode, exit_code_of
+from mrv_core.config import Config, find_config, load_config
+from mrv_core.errors import MrvError
+from mrv_core.files import make_folder
+from mrv_core.models import Verdict
+from mrv_core.tracker import ProvenanceTracker
+
+DEFAULT_CONFIG: Final = Path(__file__).parent.parent / "configs" / "blockchain_config.json"
+CONTENT: Final = {"data/training": "content/training", "data/test": "content/test"}
+MODEL: Final = "content/model.npz"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status, which means the same as that of `mrv verify`."""
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False, soft_wrap=True, stderr=options.json)
+    try:
+        return _demonstrate(options, console)
+    except MrvError as error:
+        say_error(console, error)
+        return exit_code_of(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration (%(default)s)")
+    parser.add_argument("--base-dir", type=Path, default=Path("artifacts"), help="artifacts folder (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs to train (%(default)s)")
+    parser.add_argument("--tamper", action="store_true", help="afterwards change copies of the run and verify them")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, the story on stderr")
+    return parser
+
+
+def _demonstrate(options: argparse.Namespace, console: Console) -> int:
+    config = load_config(options.config)
+    data = load_digits()
+    settings = TrainingSettings.from_json({"epochs": options.epochs, "learning_rate": 0.003}, what="--epochs")
+    classifier = make_classifier(settings, data)
+    run = ProvenanceTracker(options.base_dir, config)
+    try:
+        _record(run, classifier, data, settings, console)
+        result = _verify(run, console)
+        stored = run.get_blockchain_status()["stored_hashes"]
+    finally:
+        run.close()
+    command = _verify_command(run.run_folder, options.config)
+    console.print(f"\n📄 Report: {run.run_folder / 'report.html'}")
+    console.print(f"🔎 Anyone can check it again, from the files alone:\n   {escape(command)}")
+    outcomes = _tamper(run.run_folder, config, settings.epochs, console) if options.tamper else []
+    if options.json:
+        print(json.dumps(_summary(run, result, stored, command, outcomes), indent=2))
+    if not all(outcome.detected for outcome in outcomes):
+        return ExitCode.WRONG
+    return OF_VERDICT[Verdict(result["verdict"])]
+
+
+def _record(
+    run: ProvenanceTracker, classifier: Classifier, data: ImageData, settings: TrainingSettings, console: Console
+) -> None:
+    console.print(f"\n[bold]1. Data and model[/bold]  {escape(run.run_id)}")
+    console.print(f"   {data.name}: {len(data.train_labels)} for training, {len(data.test_labels)} for testing")
+    console.print(f"   {classifier.name}")
+    content = run.run_folder / "content"
+    _save_arrays(content / "training", {"images": data.train_images, "labels": data.train_labels})
+    _save_arrays(content / "test", {"images": data.test_images, "labels": data.test_labels})
+    run.track_data(content / "training", content / "test")
+    run.track_model(classifier.model)
+    console.print("\n[bold]2. Anchor, train, anchor[/bold]")
+    train_and_track(run, classifier, data, settings, console)
+    np.savez(run.run_folder / MODEL, **dict(classifier.weights()))
+
+
+def _save_arrays(folder: Path, arrays: Mapping[str, Any]) -> None:
+    make_folder(folder)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def _verify(run: ProvenanceTracker, console: Console) -> dict[str, Any]:
+    console.print("\n[bold]3. Verify: files, content and networks[/bold]")
+    content = {path: run.run_folder / name for path, name in CONTENT.items()}
+    result = run.verify_blockchain_provenance(data=content, model=run.run_folder / MODEL)
+    say_verified(console, result)
+    run.save_blockchain_report()
+    return result
+
+
+def _verify_command(run_folder: Path, config: Path) -> str:
+    """Return the command that does the same check in another process."""
+    program = Path(sys.executable).with_name("mrv")
+    words = [os.path.relpath(program) if program.is_file() else "mrv", "verify", str(run_folder)]
+    words += [f"--data={path.removeprefix('data/')}={run_folder / name}" for path, name in CONTENT.items()]
+    words += [f"--model={run_folder / MODEL}"]
+    found = find_config()
+    if found is None or found.resolve() != config.resolve():
+        words += [f"--config={config}"]
+    return shlex.join(words)
+
+
+def _tamper(run_folder: Path, config: Config, last_epoch: int, console: Console) -> list[Outcome]:
+    console.print("\n[bold]4. Tampering[/bold]  each time with a fresh copy of the run")
+    cases = tamperings(config.selected[0], last_epoch)
+    outcomes = []
+    for outcome in try_all(run_folder, config, CONTENT, MODEL, cases):
+        outcomes.append(outcome)
+        console.print(f"\n   {outcome.title}")
+        sign = "✅ detected:" if outcome.detected else "❌ not as it should be:"
+        place = f"{outcome.place}: " if outcome.place else ""
+        console.print(f"   {sign} {outcome.verdict}  {escape(place + outcome.message)}")
+    return outcomes
+
+
+def _summary(
+    run: ProvenanceTracker, result: Mapping[str, Any], stored: Any, command: str, outcomes: Sequence[Outcome]
+) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "run_folder": str(run.run_folder),
+        "verdict": result["verdict"],
+        "chain_integrity": result["chain_integrity"],
+        "verification_results": result["verification_results"],
+        "stored_hashes": stored,
+        "report": str(run.run_folder / "report.html"),
+        "verify_command": command,
+        "tampering": [
+            {
+                "title": outcome.title,
+                "verdict": str(outcome.verdict),
+                "place": outcome.place,
+                "message": outcome.message,
+                "detected": outcome.detected,
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""The part that every tracked training has in common, told step by step on a console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from classifiers import Classifier, TrainingSettings
+from rich.console import Console
+from rich.markup import escape
+from training_data import ImageData
+
+from mrv_core.config import Config
+from mrv_core.errors import ConfigurationError, FormatError, MrvError
+from mrv_core.tracker import ProvenanceTracker
+
+
+def training_settings(config: Config) -> TrainingSettings:
+    """Read the training's own keys of a configuration.
+
+    Raises:
+        ConfigurationError: a key is unknown or has a wrong value; the message names it.
+    """
+    try:
+        return TrainingSettings.from_json(dict(config.training), what=config.source)
+    except FormatError as error:
+        raise ConfigurationError(error.message, hint=f"known: {', '.join(TrainingSettings.model_fields)}") from error
+
+
+def train_and_track(
+    run: ProvenanceTracker, classifier: Classifier, data: ImageData, settings: TrainingSettings, console: Console
+) -> None:
+    """Train and record every epoch, with an anchor before the first one and one after the last.
+
+    Data and model must have been tracked. Afterwards the run is complete.
+    """
+    facts = {**settings.to_json(), "data": data.name, "model": classifier.name}
+    _say_stored(console, "before training", run, run.store_merkle_on_blockchain_before_training(facts))
+    metrics: dict[str, float] = {}
+    for epoch in range(1, settings.epochs + 1):
+        loss = classifier.train_epoch()
+        metrics = {"loss": loss, "accuracy": classifier.accuracy(data.test_images, data.test_labels)}
+        privacy = classifier.privacy_metrics()
+        root = run.track_epoch(epoch, classifier.model, metrics=metrics, privacy_metrics=privacy)
+        budget = f"  ε {privacy['epsilon']:.2f} at δ {privacy['delta']:g}" if privacy else ""
+        console.print(
+            f"   epoch {epoch:>2}/{settings.epochs}  loss {loss:.4f}  accuracy {metrics['accuracy']:.2%}{budget}"
+            f"  [dim]root {root.hex[:16]}…[/dim]"
+        )
+    results = {"epochs": settings.epochs, **metrics}
+    _say_stored(console, "after training", run, run.store_merkle_on_blockchain_after_training(results))
+
+
+def _say_stored(console: Console, when: str, run: ProvenanceTracker, transactions: Mapping[str, str]) -> None:
+    """Tell where a root went, and where it did not go yet."""
+    if not run.anchors:
+        console.print(f"   nothing is anchored {when}: the configuration says so")
+        return
+    anchor = run.anchors[-1].file
+    missing = [name for name in anchor.networks if name not in transactions]
+    console.print(f"   root {anchor.root}")
+    for network, reference in transactions.items():
+        console.print(f"   {network:<10} {escape(reference)}")
+    if missing:
+        console.print(f"⚠️ Blockchain storage failed on {', '.join(missing)}; 'mrv flush' sends it again")
+    else:
+        console.print(f"✅ Blockchain storage successful, {when}")
+
+
+def say_verified(console: Console, result: Mapping[str, Any]) -> None:
+    """Tell the outcome of `verify_blockchain_provenance`."""
+    for anchor, verdicts in result["verification_results"].items():
+        console.print(f"   {anchor:<22} " + "  ".join(f"{network} {verdict}" for network, verdict in verdicts.items()))
+    if result["chain_integrity"]:
+        console.print("✅ Provenance chain integrity verified!")
+    else:
+        console.print(f"❌ Provenance chain integrity failed! {escape(result['verdict'])}: {escape(result['summary'])}")
+
+
+def say_error(console: Console, error: MrvError) -> None:
+    """Tell an error in one line, and what to do in another."""
+    console.print(f"❌ Error: {escape(error.message)}")
+    if error.hint:
+        console.print(f"   hint: {escape(error.hint)}")

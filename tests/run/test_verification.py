@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: MIT
+"""Verification: what was changed is named, what could not be checked is said, and nothing is VALID by accident."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrv_core.canonical import canonical_bytes, canonical_digest
+from mrv_core.config import Config
+from mrv_core.errors import ConfigurationError, FormatError, StorageError
+from mrv_core.models import Verdict
+from mrv_core.provenance_tree import MerkleNode, node_rows
+from mrv_core.report.model import IntegrityReport
+from mrv_core.verification import SEVERITY, combine, worst
+
+Verify = Callable[..., IntegrityReport]
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None], *, seal: bool = False) -> None:
+    """Edit a JSON file of a run, leaving its seal as it is or sealing it again as a careful forger would."""
+    value = json.loads(path.read_bytes())
+    old = value.pop("seal")
+    change(value)
+    value["seal"] = str(canonical_digest(value, "sha256")) if seal else old
+    path.write_bytes(canonical_bytes(value))
+
+
+def places(report: IntegrityReport) -> list[str]:
+    return [finding.place for finding in report.findings]
+
+
+def test_an_untouched_run_is_valid_and_every_step_says_so(finished: Path, verify: Verify) -> None:
+    report = verify(finished)
+    assert report.verdict is Verdict.VALID
+    assert report.chain_integrity
+    assert [step.number for step in report.steps] == [1, 2, 3, 4, 5, 6, 7]
+    assert [step.verdict for step in report.steps] == [Verdict.VALID, None, *[Verdict.VALID] * 5]
+    assert report.findings == report.uncovered == ()
+    assert [anchor.name for anchor in report.anchors] == ["000-before_training", "001-after_training"]
+    assert IntegrityReport.from_bytes(report.to_bytes(), what="report") == report
+
+
+def test_the_folder_verifies_without_the_journal(finished: Path, verify: Verify) -> None:
+    for path in finished.parent.glob("journal*"):
+        path.unlink()
+    assert verify(finished).verdict is Verdict.VALID
+
+
+def test_time_is_claimed_only_where_the_network_attests_it(finished: Path, verify: Verify) -> None:
+    after = verify(finished).anchors[1]
+    times = {result.network: result.block_time for result in after.networks}
+    assert times["alpha"] is not None
+    assert times["beta"] is None
+
+
+# --- content -----------------------------------------------------------------------------------------------------
+
+
+def test_content_is_recomputed_and_the_leaf_is_named(finished: Path, verify: Verify, content: dict[str, Any]) -> None:
+    given_data = {"data/training": content["train"], "data/test": content["test"]}
+    report = verify(finished, data=given_data, model=content["states"][2])
+    assert report.verdict is Verdict.VALID
+    assert [check.verdict for check in report.contents] == [Verdict.VALID] * 3
+    assert report.contents[2].path == "training/epochs/2/model_state"
+
+    x = content["train"][0].copy()
+    x.view(np.uint8)[0, 0] ^= 1
+    report = verify(finished, data={"data/training": (x, content["train"][1])})
+    assert (report.verdict, places(report)) == (Verdict.TAMPERED, ["data/training/x"])
+
+    changed = {**content["states"][2], "layer.bias": np.array([2, 3], "<f4")}
+    report = verify(finished, model=changed)
+    assert (report.verdict, places(report)) == (Verdict.TAMPERED, ["training/epochs/2/model_state/layer.bias"])
+
+
+def test_the_initial_weights_are_recognised(finished: Path, verify: Verify, content: dict[str, Any]) -> None:
+    report = verify(finished, model=content["states"][0])
+    assert (report.verdict, report.contents[0].path) == (Verdict.VALID, "model/weights")
+
+
+def test_a_file_is_compared_in_the_form_that_was_committed(
+    finished: Path, verify: Verify, content: dict[str, Any], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "train.npz", x=content["train"][0], y=content["train"][1])
+    assert verify(finished, data={"data/training": tmp_path / "train.npz"}).verdict is Verdict.VALID
+    (tmp_path / "train.csv").write_text("1,2")
+    with pytest.raises(FormatError, match="cannot be compared"):
+        verify(finished, data={"data/training": tmp_path / "train.csv"})
+    with pytest.raises(StorageError, match="no file"):
+        verify(finished, data={"data/training": tmp_path / "nothing.npz"})
+    with pytest.raises(FormatError, match="no node"):
+        verify(finished, data={"data/validation": content["test"]})
+
+
+# --- an edited folder --------------------------------------------------------------------------------------------
+
+
+def test_one_changed_byte_anywhere_in_the_folder_is_never_valid(finished: Path, verify: Verify) -> None:
+    """Flip one bit of a byte in every tenth position of every file of the run."""
+    for path in sorted(finished.rglob("*.json")):
+        original = path.read_bytes()
+        for position in range(0, len(original), max(1, len(original) // 12)):
+            path.write_bytes(original[:position] + bytes([original[position] ^ 4]) + original[position + 1 :])
+            report = verify(finished)
+            assert report.verdict in (Verdict.TAMPERED, Verdict.DISAGREE), (path.name, position)
+        path.write_bytes(original)
+    assert verify(finished).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize(
+    ("file", "row"),
+    [
+        ("tree.json", "data/training/x"),
+        ("tree.json", "model/weights/layer.bias"),
+        ("tree.json", "training/config"),
+        ("epochs/00000001.json", "training/epochs/2/metrics"),
+    ],
+)
+def test_an_edited_leaf_is_named(finished: Path, verify: Verify, file: str, row: str, sealed: bool) -> None:
+    def change(value: dict[str, Any]) -> None:
+        leaf = next(item for item in value["rows"] if item["path"] == row)
+        leaf["digest"] = leaf["digest"][:-1] + ("0" if leaf["digest"][-1] != "0" else "1")
+
+    edit(finished / file, change, seal=sealed)
+    report = verify(finished)
+    assert report.verdict is Verdict.TAMPERED
+    assert report.findings[0].place == row
+    assert row in report.summary
+
+
+def test_an_edited_value_is_named(finished: Path, verify: Verify) -> None:
+    def change(value: dict[str, Any]) -> None:
+        next(item for item in value["rows"] if item["path"].endswith("/metrics"))["value"]["loss"] = 0.001
+
+    edit(finished / "epochs/00000001.json", change, seal=True)
+    report = verify(finished)
+    assert (report.verdict, report.findings[0].place) == (Verdict.TAMPERED, "training/epochs/2/metrics")
+
+
+def test_a_consistently_rewritten_tree_is_still_located(finished: Path, verify: Verify) -> None:
+    """The forger recomputes every hash and seal of the tree; the anchored outline still shows where it differs."""
+
+    def change(value: dict[str, Any]) -> None:
+        index = next(i for i, item in enumerate(value["rows"]) if item["path"] == "training/results")
+        value["rows"][index : index + 1] = node_rows(
+            "training/results", MerkleNode.json("results", {"accuracy": 0.99}, "sha256")
+        )
+
+    edit(finished / "tree.json", change, seal=True)
+    report = verify(finished)
+    assert (report.verdict, places(report)) == (Verdict.TAMPERED, ["training/results"])
+
+
+def test_a_wholly_rewritten_run_does_not_match_its_receipts(finished: Path, verify: Verify) -> None:
+    """Tree, outline and root are all rewritten to agree; only the networks still hold the old root."""
+    test_a_consistently_rewritten_tree_is_still_located(finished, verify)
+    from mrv_core.run_folder import RunFolder, outline
+
+    folder = RunFolder(finished)
+    tree, damaged = folder.read_tree("run-1")
+    assert not damaged
+    state = folder.read_anchor("001-after_training").file.state
+
+    def forge(value: dict[str, Any]) -> None:
+        value["root"] = str(tree.root(state))
+        value["outline"] = outline(tree, state)
+
+    edit(finished / "anchors/001-after_training.json", forge, seal=True)
+    report = verify(finished)
+    assert (report.verdict, places(report)) == (Verdict.TAMPERED, ["receipt:alpha", "receipt:beta"])
+
+    def forge_receipts(value: dict[str, Any]) -> None:
+        for receipt in value["receipts"].values():
+            receipt["commitment"] = value["root"]
+
+    edit(finished / "anchors/001-after_training.json", forge_receipts, seal=True)
+    report = verify(finished)
+    assert report.verdict is Verdict.TAMPERED
+    assert {result.verdict for result in report.anchors[1].networks} == {Verdict.TAMPERED}
+
+
+def test_one_forged_receipt_among_good_ones_is_disagreement(finished: Path, verify: Verify) -> None:
+    def forge(value: dict[str, Any]) -> None:
+        value["receipts"]["beta"]["network_id"] += "x"
+
+    edit(finished / "anchors/001-after_training.json", forge, seal=True)
+    report = verify(finished)
+    assert report.verdict is Verdict.DISAGREE
+    assert [result.verdict for result in report.anchors[1].networks] == [Verdict.VALID, Verdict.TAMPERED]
+
+
+def test_epochs_cannot_be_dropped_swapped_or_renumbered(finished: Path, verify: Verify) -> None:
+    first, second = finished / "epochs/00000000.json", finished / "epochs/00000001.json"
+    kept = first.read_bytes(), second.read_bytes()
+    second.unlink()
+    assert verify(finished).verdict is Verdict.TAMPERED
+    second.write_bytes(kept[1])
+    first.unlink()
+    assert verify(finished).verdict is Verdict.TAMPERED
+    first.write_bytes(kept[1])
+    second.write_bytes(kept[0])
+    assert verify(finished).verdict is Verdict.TAMPERED
+    first.write_bytes(kept[0])
+    second.write_bytes(kept[1])
+    assert verify(finished).verdict is Verdict.VALID
+
+
+def test_an_epoch_added_after_the_last_anchor_is_not_covered(finished: Path, verify: Verify) -> None:
+    value = json.loads((finished / "epochs/00000001.json").read_bytes())
+    value.pop("seal")
+    node = MerkleNode.branch("3", [MerkleNode.absent(x) for x in ("model_state", "metrics", "privacy_metrics")])
+    value.update(index=2, rows=node_rows("training/epochs/3", node))
+    value["seal"] = str(canonical_digest(value, "sha256"))
+    (finished / "epochs/00000002.json").write_bytes(canonical_bytes(value))
+    report = verify(finished)
+    assert (report.verdict, report.uncovered) == (Verdict.PENDING, ("training/epochs/3",))
+
+
+def test_removing_the_last_anchor_is_never_valid(finished: Path, verify: Verify) -> None:
+    (finished / "anchors/001-after_training.json").unlink()
+    report = verify(finished)
+    assert report.verdict is Verdict.PENDING
+    assert report.uncovered == ("training/results", "training/epochs/1", "training/epochs/2")
+    (finished / "anchors/000-before_training.json").unlink()
+    assert verify(finished).verdict is Verdict.NOT_FOUND
+
+
+def test_another_runs_anchor_does_not_fit(
+    finished: Path, start: Callable[..., Any], verify: Verify, content: dict[str, Any]
+) -> None:
+    other = start(run_id="run-2")
+    other.store_merkle_on_blockchain_before_training({"epochs": 2, "batch_size": 4})
+    other.close()
+    shutil.copy(
+        other.run_folder / "anchors/000-before_training.json", finished / "anchors/000-before_training.json"
+    )
+    assert verify(finished).verdict is Verdict.TAMPERED
+
+
+def test_the_before_receipt_is_not_the_after_receipt(finished: Path, verify: Verify) -> None:
+    before = json.loads((finished / "anchors/000-before_training.json").read_bytes())
+    edit(
+        finished / "anchors/001-after_training.json",
+        lambda value: value.update(receipts=before["receipts"]),
+        seal=True,
+    )
+    assert verify(finished).verdict is Verdict.TAMPERED
+
+
+# --- what could not be checked -----------------------------------------------------------------------------------
+
+
+def test_a_network_whose_store_is_gone_is_unreachable_never_tampered(finished: Path, verify: Verify) -> None:
+    shutil.rmtree(finished.parent / "networks/beta")
+    report = verify(finished)
+    assert report.verdict is Verdict.UNREACHABLE
+    assert [result.verdict for result in report.anchors[0].networks] == [Verdict.VALID, Verdict.UNREACHABLE]
+    assert not (finished.parent / "networks/beta").exists()
+
+
+def test_k_of_n_is_satisfied_without_the_lost_network(
+    finished: Path, verify: Verify, make_config: Callable[..., Config]
+) -> None:
+    shutil.rmtree(finished.parent / "networks/beta")
+    assert verify(finished, make_config(verification={"require": 1})).verdict is Verdict.VALID
+
+
+def test_a_network_the_run_never_used_is_not_found(
+    finished: Path, verify: Verify, make_config: Callable[..., Config]
+) -> None:
+    more = make_config(networks=["alpha", "beta", "gamma"], gamma={"driver": "memory"})
+    report = verify(finished, more)
+    assert report.verdict is Verdict.NOT_FOUND
+    assert verify(finished, more, networks=["alpha", "beta"]).verdict is Verdict.VALID
+    with pytest.raises(ConfigurationError, match="delta"):
+        verify(finished, more, networks=["delta"])
+
+
+def test_a_receipt_is_checked_where_it_was_made_even_if_the_network_is_not_selected(
+    finished: Path, verify: Verify, make_config: Callable[..., Config]
+) -> None:
+    report = verify(finished, make_config(networks=["alpha"]))
+    assert report.verdict is Verdict.VALID
+    assert {result.network for result in report.anchors[0].networks} == {"alpha", "beta"}
+    shutil.rmtree(finished.parent / "networks/beta")
+    assert verify(finished, make_config(networks=["alpha"])).verdict is Verdict.UNREACHABLE
+
+
+def test_a_receipt_of_a_network_without_settings_is_unreachable(
+    finished: Path, verify: Verify, make_config: Callable[..., Config]
+) -> None:
+    report = verify(finished, make_config(networks=["alpha"], beta=None))
+    assert report.verdict is Verdict.UNREACHABLE
+    assert [result.verdict for result in report.anchors[0].networks] == [Verdict.VALID, Verdict.UNREACHABLE]
+
+
+def test_missing_files_are_not_called_wrong(finished: Path, verify: Verify, tmp_path: Path) -> None:
+    (finished / "tree.json").unlink()
+    report = verify(finished)
+    assert report.verdict is Verdict.UNREACHABLE
+    assert "tree.json" in places(report)
+    (finished / "run.json").unlink()
+    with pytest.raises(StorageError, match=r"run\.json"):
+        verify(finished)
+    with pytest.raises(StorageError, match="no run folder"):
+        verify(tmp_path / "nowhere")
+
+
+def test_a_leaf_that_is_not_there_is_a_usage_error(finished: Path, verify: Verify) -> None:
+    assert verify(finished, leaves=["training/epochs/2/metrics", "model/weights"]).verdict is Verdict.VALID
+    with pytest.raises(FormatError, match="training/epochs/9"):
+        verify(finished, leaves=["training/epochs/9"])
+
+
+# --- combining ---------------------------------------------------------------------------------------------------
+
+_NETWORK_VERDICTS = [verdict for verdict in Verdict if verdict is not Verdict.DISAGREE]
+
+
+@given(st.lists(st.sampled_from(_NETWORK_VERDICTS), min_size=1, max_size=5), st.integers(1, 5) | st.just("all"))
+def test_the_order_of_networks_never_matters_and_tampering_is_never_outvoted(
+    verdicts: list[Verdict], require: Any
+) -> None:
+    policy = _config_with(require)
+    outcomes = {combine(list(order), policy) for order in itertools.islice(itertools.permutations(verdicts), 24)}
+    assert len(outcomes) == 1
+    outcome = outcomes.pop()
+    if Verdict.TAMPERED in verdicts:
+        assert outcome in (Verdict.TAMPERED, Verdict.DISAGREE)
+    needed = len(verdicts) if require == "all" else require
+    assert (outcome is Verdict.VALID) == (verdicts.count(Verdict.VALID) >= needed and Verdict.TAMPERED not in verdicts)
+
+
+@given(st.lists(st.sampled_from(list(Verdict)), max_size=6))
+def test_the_worst_verdict_wins(verdicts: list[Verdict]) -> None:
+    assert worst(verdicts) is (min(verdicts, key=SEVERITY.index) if verdicts else Verdict.NOT_FOUND)
+
+
+def _config_with(require: Any) -> Any:
+    from types import SimpleNamespace
+
+    return SimpleNamespace(policy=SimpleNamespace(require=require))

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""Every example runs as it stands, in an empty folder, and what it made verifies."""
+
+from __future__ import annotations
+
+
+def test_automatic_mode_and_somebody_else_verifies_it(python, tmp_path):
+    made = python("examples/auto_mode.py")
+    assert made.returncode == 0, made.stderr
+    run = tmp_path / made.stdout.split()[-1]
+    checked = python("examples/verify_somebody_elses_run.py", run)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.startswith("VALID: ")
+    assert "to be trusted:" in checked.stdout
+
+    epoch = sorted((run / "epochs").iterdir())[0]
+    epoch.write_bytes(epoch.read_bytes().replace(b'"accuracy":0.', b'"accuracy":1.'))
+    checked = python("examples/verify_somebody_elses_run.py", run)
+    assert checked.returncode == 1
+    assert "training/epochs/0/metrics" in checked.stdout
+
+
+def test_explicit_mode(python):
+    done = python("examples/explicit_mode.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("✅ Blockchain storage successful") == 2
+    assert "✅ Provenance chain integrity verified!" in done.stdout
+
+
+def test_pytorch(python):
+    done = python("examples/pytorch_training.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("VALID ")
+    assert "every leaf is as committed" in done.stdout
+
+
+def test_scikit_learn(python):
+    done = python("examples/scikit_learn.py")
+    assert done.returncode == 0, done.stderr
+    assert "give the same model: True" in done.stdout
