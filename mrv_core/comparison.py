@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -108,7 +110,7 @@ def compare_content(
         raise FormatError(f"nothing was tracked as {path}", hint="see 'mrv status RUN' for what was")
     source = str(content) if isinstance(content, Path) else type(content).__name__
     loaded = _load(committed, path, content) if isinstance(content, Path) else content
-    found = content_node(loaded, algorithm=_algorithm(committed), label=committed.label, progress=progress)
+    found = _node_like(committed, loaded, progress)
     differences = compare_nodes(committed, found, path)
     detail = f"{len(differences)} leaves differ" if differences else "every leaf is as committed"
     return Comparison(path, source, detail, differences)
@@ -138,6 +140,18 @@ def compare_model(tree: MLProvenanceMerkleTree, model: Any, *, progress: bool | 
     return Comparison(path, source, "the weights are those of no recorded state", differences)
 
 
+def _node_like(committed: MerkleNode, content: Any, progress: bool | None) -> MerkleNode:
+    algorithm = _algorithm(committed)
+    if not isinstance(content, _Parts):
+        return content_node(content, algorithm=algorithm, label=committed.label, progress=progress)
+    parts = (content_node(part, algorithm=algorithm, label=name, progress=progress) for name, part in content.items())
+    return MerkleNode.branch(committed.label, parts)
+
+
+class _Parts(dict[str, Any]):
+    """Arrays of one file, by label and in the order in which the parts were committed."""
+
+
 def _algorithm(node: MerkleNode) -> str:
     """Return the algorithm of the first leaf: all leaves of one piece of content share it."""
     return next((item.digest.algorithm for _, item in node.walk() if item.digest is not None), HashFactory.DEFAULT)
@@ -151,33 +165,48 @@ def _load(committed: MerkleNode, path: str, file: Path) -> Any:
     if kinds <= {"file", "symlink"}:
         return file
     suffix = file.suffix.lower()
-    if suffix in (".npy", ".npz") and "array" in kinds:
-        return _load_numpy(file, committed)
+    if suffix == ".npy" and committed.kind == "array":
+        return _open_npy(file)
+    if suffix == ".npz" and kinds == {"array"}:
+        return _load_npz(file, committed, path)
     if suffix in (".parquet", ".arrow", ".feather") and "array" not in kinds:
         return _load_table(file, suffix)
     if suffix == ".safetensors" and kinds == {"array"}:
         return file
-    forms = ", ".join(sorted(kinds))
     raise FormatError(
-        f"{path} was committed as {forms}; {file} cannot be compared with that",
-        hint="give an array as .npy or .npz, a table as .parquet, or verify in Python with data={'"
-        + path
-        + "': object}",
+        f"{path} was committed as {', '.join(sorted(kinds))}; {file} cannot be compared with that",
+        hint=f"give an array as .npy or .npz, a table as .parquet, or verify in Python with data={{{path!r}: object}}",
     )
 
 
-def _load_numpy(file: Path, committed: MerkleNode) -> Any:
+def _open_npy(file: Path) -> Any:
     import numpy as np
 
     try:
-        loaded = np.load(file, mmap_mode="r" if file.suffix == ".npy" else None, allow_pickle=False)
-        if file.suffix == ".npy":
-            return loaded
-        with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
+        return np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
+        raise FormatError(f"cannot read {file} as a NumPy array: {error}") from error
+
+
+def _load_npz(file: Path, committed: MerkleNode, path: str) -> Any:
+    """Match the arrays of a file with the committed parts by name, or by position where the file has no names."""
+    import numpy as np
+
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FormatError(f"cannot read {file} as NumPy arrays: {error}") from error
-    return arrays
+    labels = [node.label for node in committed.children] or [committed.label]
+    unnamed = [f"arr_{index}" for index in range(len(labels))]
+    names = unnamed if set(arrays) == set(unnamed) else labels
+    if set(arrays) != set(names):
+        raise FormatError(
+            f"{file} holds {', '.join(sorted(arrays))}; {path} was committed as {', '.join(labels)}",
+            hint=f"name the arrays alike: numpy.savez(file, {', '.join(f'{label}=...' for label in labels)})",
+        )
+    parts = _Parts({label: arrays[name] for label, name in zip(labels, names, strict=True)})
+    return parts if committed.children else parts[committed.label]
 
 
 def _load_table(file: Path, suffix: str) -> Any:

@@ -40,8 +40,7 @@ _MAX_REASON: Final = 500
 """Characters kept of an error: enough to act on, whatever a network wrote into it."""
 
 # No STRICT table and no RETURNING: SQLite 3.34 of long-lived distributions knows neither.
-_SCHEMA: Final = f"""
-BEGIN;
+_TABLE: Final = """
 CREATE TABLE anchors (
     id INTEGER PRIMARY KEY,
     commitment TEXT NOT NULL,
@@ -55,10 +54,8 @@ CREATE TABLE anchors (
     updated_at TEXT NOT NULL,
     checksum BLOB NOT NULL,
     UNIQUE (commitment, network)
-);
-PRAGMA user_version = {_VERSION};
-COMMIT;
-"""
+)
+""".strip()
 _FIELDS: Final = (
     "commitment",
     "network",
@@ -329,6 +326,8 @@ class Journal:
                 yield database
         except sqlite3.Error as error:
             raise self._error(error) from error
+        except UnicodeDecodeError as error:  # sqlite3 tripping over its own message about a damaged schema
+            raise self._damaged("not an intact journal") from error
 
     def _examine(self, database: sqlite3.Connection) -> None:
         database.row_factory = sqlite3.Row
@@ -342,8 +341,9 @@ class Journal:
         if not self._examined:
             # A damaged index would hide rows, and what is hidden is anchored again. Once an object, not each time.
             found = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if version != _VERSION or found != "ok":
-                raise self._damaged(f"not an intact journal ({found if version == _VERSION else 'no format version'})")
+            table = database.execute("SELECT sql FROM sqlite_master WHERE name = 'anchors'").fetchone()
+            if version != _VERSION or table is None or table[0] != _TABLE or found != "ok":
+                raise self._damaged(f"not an intact journal of format version {_VERSION} ({found})")
             self._examined = True
 
     def _damaged(self, what: str) -> StorageError:
@@ -355,7 +355,7 @@ class Journal:
         name = getattr(error, "sqlite_errorname", "")
         if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
             return self._damaged(str(error))
-        return StorageError(f"journal {self.path}: {error}", hint=_hint(name))
+        return StorageError(f"journal {self.path}: {_one_line(str(error))}", hint=_hint(name))
 
     def _row(self, record: sqlite3.Row) -> JournalRow:
         what = f"{self.path} row {record['id']}"
@@ -371,7 +371,7 @@ def _build(path: Path) -> Path:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = FULL")
-        database.executescript(_SCHEMA)
+        database.executescript(f"BEGIN; {_TABLE}; PRAGMA user_version = {_VERSION}; COMMIT;")
         mode = database.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StorageError(
@@ -428,4 +428,5 @@ def _hint(name: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_MAX_REASON]
+    """Return text of others without line breaks, terminal sequences and excess."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MAX_REASON]

@@ -198,8 +198,16 @@ class BlockchainManager:
         with self._lock:
             self._unsent.update(names)
             if self._background is None or not self._background.is_alive():
-                self._background = threading.Thread(target=self._send_unsent, name="mrv-background", daemon=True)
-                self._background.start()
+                self._background = self._start_background()
+
+    def _start_background(self) -> threading.Thread | None:
+        thread = threading.Thread(target=self._send_unsent, name="mrv-background", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no further thread allowed; the next one, or a flush, sends it
+            _logger.warning("anchoring in the background: %s", error)
+            return None
+        return thread
 
     def _send_unsent(self) -> None:
         while names := self._take_unsent():
@@ -243,14 +251,12 @@ class BlockchainManager:
             row = self.journal.find(commitment, network)
         except StorageError as error:
             return AnchorOutcome(network, None, result if isinstance(result, MrvError) else error)
-        error: MrvError | None = None
+        if row.state is JournalState.FINAL:
+            return AnchorOutcome(network, row.receipt, None)
         if isinstance(result, MrvError):
-            error = result
-        elif row.id in result:
-            error = result[row.id]
-        elif row.state in _UNSENT:
-            error = list(result.values())[-1]
-        return AnchorOutcome(network, row.receipt, None if row.state is JournalState.FINAL else error)
+            return AnchorOutcome(network, row.receipt, result)
+        halted_by = next(reversed(result.values()), None) if row.state in _UNSENT else None
+        return AnchorOutcome(network, row.receipt, result.get(row.id, halted_by))
 
     def _work_off(self, network: str, *, restart: bool = False) -> dict[int, MrvError]:
         """Bring every open row of a network as far as it goes, oldest first; return what failed, by row number.
@@ -270,6 +276,9 @@ class BlockchainManager:
             for row in self.journal.rows(network=network, only_open=True):
                 if restart:
                     patience.restart()
+                elif patience.left_s <= 0:
+                    failures[row.id] = patience.expired()
+                    break
                 try:
                     self._advance(driver, row)
                 except MrvError as error:
@@ -287,12 +296,12 @@ class BlockchainManager:
         return row.state is JournalState.QUEUED and isinstance(error, BackendError) and error.retryable
 
     def _advance(self, driver: AnchorDriver, row: JournalRow) -> None:
+        if row.receipt is not None:
+            row = self._upgrade(driver, row, row.receipt)
         if row.state is JournalState.QUEUED:
             row = self._prepare(driver, row)
-        if row.state is JournalState.PREPARED:
-            row = self._submit(driver, row)
-        if row.receipt is not None and row.is_open:
-            self._upgrade(driver, row, row.receipt)
+        if row.state is JournalState.PREPARED and row.prepared is not None:
+            self._submit(driver, row, row.prepared)
 
     def _prepare(self, driver: AnchorDriver, row: JournalRow) -> JournalRow:
         failpoint("anchor.before_prepare")
@@ -303,10 +312,7 @@ class BlockchainManager:
         failpoint("anchor.prepared")
         return row
 
-    def _submit(self, driver: AnchorDriver, row: JournalRow) -> JournalRow:
-        prepared = row.prepared
-        if prepared is None:
-            raise StorageError(f"{row.network}: the journal has no prepared bytes for {row.commitment}")
+    def _submit(self, driver: AnchorDriver, row: JournalRow, prepared: Prepared) -> None:
         failpoint("anchor.before_submit")
         try:
             receipt = self._call(row.network, lambda: driver.submit(prepared))
@@ -319,7 +325,6 @@ class BlockchainManager:
         row = self.journal.record_receipt(row, receipt)
         _logger.info("%s: %s is %s as %s", row.network, row.commitment, row.state, row.reference)
         failpoint("anchor.submitted")
-        return row
 
     def _find_anyway(
         self, driver: AnchorDriver, row: JournalRow, prepared: Prepared, rejection: SubmissionRejectedError
@@ -329,21 +334,21 @@ class BlockchainManager:
             return self._call(row.network, lambda: driver.lookup(prepared.reference))
         except AnchorNotFoundError:
             self.journal.record_rejected(row, str(rejection))
-            raise rejection from None
+        raise rejection
 
-    def _upgrade(self, driver: AnchorDriver, row: JournalRow, receipt: Receipt) -> None:
+    def _upgrade(self, driver: AnchorDriver, row: JournalRow, receipt: Receipt) -> JournalRow:
         try:
             newer = self._call(row.network, lambda: driver.upgrade(receipt))
         except AnchorNotFoundError:
-            _logger.warning("%s no longer has %s; sending the same bytes again", row.network, receipt.reference)
-            self._submit(driver, self.journal.record_dropped(row))
-            return
+            _logger.warning("%s no longer has %s; the same bytes go out again", row.network, receipt.reference)
+            return self.journal.record_dropped(row)
         if newer == receipt and row.error is None:
-            return
+            return row
         failpoint("anchor.before_receipt")
         _check_same(row, newer, "the receipt is for")
-        self.journal.record_receipt(row, newer)
+        row = self.journal.record_receipt(row, newer)
         failpoint("anchor.receipt")
+        return row
 
     # --- asking -------------------------------------------------------------------------------------------------
 

@@ -84,10 +84,11 @@ class LogTree:
         entries: Entries to start with.
     """
 
-    __slots__ = ("_levels",)
+    __slots__ = ("_edge", "_levels")
 
     def __init__(self, entries: Iterable[bytes] = ()) -> None:
         self._levels: list[list[bytes]] = [[]]
+        self._edge: tuple[int, dict[int, bytes]] = (0, {})
         self.extend(entries)
 
     @property
@@ -160,7 +161,7 @@ class LogTree:
         size = self._checked_size(size)
         if not 0 <= index < size:
             raise FormatError(f"leaf index {index} is outside a tree of size {size}")
-        return self._siblings(index, size - 1, 0, size)
+        return self._siblings(index, size)
 
     def consistency_proof(self, size1: int, size2: int | None = None) -> list[bytes]:
         """Return the proof that the tree of `size2` extends the tree of `size1` (RFC 9162, section 2.1.4.1).
@@ -173,23 +174,40 @@ class LogTree:
             raise FormatError(f"no consistency proof from size {size1} to size {size2}")
         if size1 == size2:
             return []
-        index, last, level = size1 - 1, size2 - 1, 0
-        while index & 1:
-            index, last, level = index >> 1, last >> 1, level + 1
-        start = [self._levels[level][index]] if index else []
-        return start + self._siblings(index, last, level, size2)
+        # The last leaf of the older tree lies in a complete subtree that both trees share; the proof starts there.
+        level = (size1 & -size1).bit_length() - 1
+        start = [self._levels[level][(size1 >> level) - 1]] if size1 & (size1 - 1) else []
+        return start + self._siblings(size1 - 1, size2, level)
 
-    def _siblings(self, index: int, last: int, level: int, size: int) -> list[bytes]:
-        """Collect the siblings from node `index` of `level` up to the root of the first `size` leaves."""
+    def _siblings(self, index: int, size: int, level: int = 0) -> list[bytes]:
+        """Collect the siblings from the subtree of `level` over leaf `index` up to the root of the first `size` leaves.
+
+        The way up runs through complete subtrees until it meets the way of the last leaf; from there on
+        everything on its left is complete and nothing is on its right.
+        """
+        levels, last = self._levels, size - 1
+        meeting = (index ^ last).bit_length()
         path = []
-        while last:
-            if index & 1:
-                path.append(self._levels[level][index - 1])
-            elif index < last:
-                start, end = (index + 1) << level, (index + 2) << level
-                path.append(self._levels[level][index + 1] if end <= size else self._range_root(start, size))
-            index, last, level = index >> 1, last >> 1, level + 1
+        if meeting:
+            position = index >> level
+            for nodes in levels[level : meeting - 1]:
+                path.append(nodes[position ^ 1])
+                position >>= 1
+            path.append(self._edge_root(last >> meeting - 1 << meeting - 1, size))
+        for height in range(meeting, last.bit_length()):
+            if index >> height & 1:
+                path.append(levels[height][(index >> height) - 1])
         return path
+
+    def _edge_root(self, start: int, size: int) -> bytes:
+        """Return the root over the leaves from `start` on, remembered because proofs at one size share log n of them."""
+        known_size, roots = self._edge
+        if known_size != size:
+            roots = {}
+            self._edge = size, roots
+        if start not in roots:
+            roots[start] = self._range_root(start, size)
+        return roots[start]
 
     def _range_root(self, start: int, end: int) -> bytes:
         """Return the root over leaves start to end, `start` being on the left edge of a subtree that wide."""
@@ -235,19 +253,17 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes
     if not index < size:
         raise VerificationError(f"leaf index {index} is outside a tree of size {size}")
     check_hashes([leaf, *path])
-    node, position, last = leaf, index, size - 1
-    for sibling in path:
-        if not last:
-            raise VerificationError("inclusion path is too long")
-        if position & 1 or position == last:
-            node = sha256(b"\x01" + sibling + node).digest()
-            while not position & 1 and position:
-                position, last = position >> 1, last >> 1
-        else:
-            node = sha256(b"\x01" + node + sibling).digest()
-        position, last = position >> 1, last >> 1
-    if last:
-        raise VerificationError("inclusion path is too short")
+    # Below the height where the way up meets that of the last leaf, siblings lie on either side; above, on the left.
+    meeting = (index ^ (size - 1)).bit_length()
+    length = meeting + (index >> meeting).bit_count()
+    if len(path) != length:
+        raise VerificationError(f"inclusion path is too {'long' if len(path) > length else 'short'}")
+    node = leaf
+    for sibling in path[:meeting]:
+        node = sha256(b"\x01" + sibling + node if index & 1 else b"\x01" + node + sibling).digest()
+        index >>= 1
+    for sibling in path[meeting:]:
+        node = sha256(b"\x01" + sibling + node).digest()
     return node
 
 

@@ -27,7 +27,7 @@ from mrv_core.environment import describe_environment
 from mrv_core.errors import ConfigurationError, FormatError, MrvError, RunStateError
 from mrv_core.files import make_folder, write_atomic
 from mrv_core.hashing import Digest
-from mrv_core.manager import BlockchainManager
+from mrv_core.manager import STORES_FOLDER, BlockchainManager
 from mrv_core.models import utc_now
 from mrv_core.provenance_tree import MerkleNode, MLProvenanceMerkleTree, TreeState
 from mrv_core.registry import Registry
@@ -56,6 +56,7 @@ class ProvenanceTracker:
 
     Raises:
         ConfigurationError: the configuration is wrong.
+        FormatError: the run id cannot be used.
         RunStateError: a run with this id exists.
         StorageError: the artifacts folder cannot be written.
     """
@@ -69,6 +70,8 @@ class ProvenanceTracker:
         registry: Registry | None = None,
         progress: bool | None = None,
     ) -> None:
+        if run_id == STORES_FOLDER:
+            raise FormatError(f"run id {run_id!r} is the folder of the embedded networks", hint="choose another run id")
         self._start(Path(base_dir), config, registry, progress)
         run = RunFile(
             run_id=run_id if run_id is not None else new_run_id(),

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mrv_core.comparison import Comparison, compare_content, compare_model
 from mrv_core.config import Config
+from mrv_core.driver import Capabilities
 from mrv_core.errors import (
     AnchorNotFoundError,
     ConfigurationError,
@@ -29,8 +30,10 @@ from mrv_core.merkle import tree_root
 from mrv_core.models import Receipt, ReceiptState, Verdict, VerifiedAnchor, utc_now
 from mrv_core.provenance_tree import (
     SHAPE,
+    MerkleNode,
     MLProvenanceMerkleTree,
     branch_node_hash,
+    escape_label,
     run_root,
     verify_consistency_proof,
     verify_node_proof,
@@ -47,8 +50,8 @@ from mrv_core.report.model import (
 )
 from mrv_core.run_folder import OUTLINE_PATHS, Anchor, RunFile, RunFolder
 
-MAX_TREE_ROWS: Final = 2000
-"""Nodes shown in a report; the tree file has them all."""
+MAX_SIBLINGS_SHOWN: Final = 100
+"""Children of one branch that a report shows; the tree file has them all."""
 
 SEVERITY: Final = (
     Verdict.TAMPERED,
@@ -79,6 +82,7 @@ class _Evidence:
     findings: list[Finding] = field(default_factory=list)
     contents: list[ContentCheck] = field(default_factory=list)
     results: list[AnchorResult] = field(default_factory=list)
+    required: tuple[str, ...] = ()
     uncovered: list[str] = field(default_factory=list)
 
     def wrong(self, place: str, message: str, expected: str | None = None, computed: str | None = None) -> None:
@@ -126,6 +130,7 @@ def verify_run(
         ConfigurationError: a network that is not configured.
         FormatError: `data` or `leaves` name a node that the run does not have, or content of another form.
     """
+    run_folder = run_folder.resolve()
     folder, evidence = RunFolder.open(run_folder), _Evidence()
 
     # (1) Parse every file within limits.
@@ -309,9 +314,11 @@ def _check_commitments(evidence: _Evidence) -> None:
 
 
 def _ask_networks(evidence: _Evidence, manager: BlockchainManager, networks: Sequence[str] | None) -> None:
-    expected = manager.config.require_networks(networks)
+    """Ask the required networks, and any other that the run has a receipt of unless networks were named."""
+    evidence.required = manager.config.require_networks(networks)
     held = {name for anchor in evidence.anchors for name in anchor.file.receipts} if networks is None else set()
-    configured = [name for name in dict.fromkeys([*expected, *sorted(held)]) if name in manager.config.networks]
+    names = tuple(dict.fromkeys([*evidence.required, *sorted(held)]))
+    configured = [name for name in names if name in manager.config.networks]
     receipts = _receipts(evidence, manager)
 
     def ask(network: str) -> list[VerifiedAnchor | MrvError]:
@@ -323,7 +330,7 @@ def _ask_networks(evidence: _Evidence, manager: BlockchainManager, networks: Seq
     answers = manager.parallel(configured, ask)
     for index, anchor in enumerate(evidence.anchors):
         results = []
-        for network in dict.fromkeys([*expected, *sorted(held)]):
+        for network in names:
             answer = answers.get(
                 network,
                 ConfigurationError(
@@ -392,15 +399,17 @@ def _network_result(
 ) -> NetworkResult:
     section = manager.config.networks.get(network)
     receipt = known if isinstance(known, Receipt) else None
+    capabilities = _capabilities(manager, network)
     common: dict[str, Any] = {
         "network": network,
         "driver": section.driver if section is not None else receipt.driver if receipt is not None else "unknown",
         "reference": known.reference if known is not None else None,
         "submitted_at": receipt.submitted_at if receipt is not None else None,
+        "embedded": capabilities.embedded if capabilities is not None else receipt is not None and receipt.embedded,
+        "attests_time": capabilities is not None and capabilities.attests_time,
     }
     if isinstance(answer, MrvError):
         return NetworkResult(**common, verdict=_verdict_of(answer), detail=answer.message, hint=answer.hint)
-    capabilities = manager.driver(network).capabilities
     needed = manager.config.policy.state
     reached = _STATE_ORDER.index(answer.state) >= _STATE_ORDER.index(needed)
     return NetworkResult(
@@ -409,14 +418,20 @@ def _network_result(
         detail="holds exactly this root" if reached else f"{answer.state}; the policy asks for {needed}",
         hint=None if reached else "run 'mrv flush' later",
         network_id=answer.network_id,
-        embedded=capabilities.embedded,
-        attests_time=capabilities.attests_time,
         state=str(answer.state),
-        block_time=answer.block_time if capabilities.attests_time else None,
+        block_time=answer.block_time if common["attests_time"] else None,
         confirmations=answer.confirmations,
         facts=answer.facts,
         trusts=answer.trusts,
     )
+
+
+def _capabilities(manager: BlockchainManager, network: str) -> Capabilities | None:
+    """Return what a network's driver can claim, or None where it cannot be built."""
+    try:
+        return manager.driver(network).capabilities
+    except ConfigurationError:
+        return None
 
 
 def _verdict_of(error: MrvError) -> Verdict:
@@ -452,10 +467,7 @@ def _cross_check(evidence: _Evidence) -> None:
 
 
 def _decide(evidence: _Evidence, manager: BlockchainManager) -> Verdict:
-    evidence.results = [
-        result.model_copy(update={"verdict": combine([item.verdict for item in result.networks], manager.config)})
-        for result in evidence.results
-    ]
+    evidence.results = [_with_verdict(result, evidence.required, manager.config) for result in evidence.results]
     evidence.uncovered[:0] = _uncovered(evidence)
     verdicts = [result.verdict for result in evidence.results]
     verdicts += [finding.verdict for finding in evidence.findings]
@@ -470,21 +482,32 @@ def _decide(evidence: _Evidence, manager: BlockchainManager) -> Verdict:
     return verdict
 
 
-def combine(verdicts: Sequence[Verdict], config: Config) -> Verdict:
+def _with_verdict(result: AnchorResult, required: tuple[str, ...], config: Config) -> AnchorResult:
+    verdicts = {item.network: item.verdict for item in result.networks}
+    counted = [verdicts.pop(network) for network in required]
+    return result.model_copy(update={"verdict": combine(counted, list(verdicts.values()), config)})
+
+
+def combine(required: Sequence[Verdict], others: Sequence[Verdict], config: Config) -> Verdict:
     """Combine what the networks say about one anchor.
 
     One TAMPERED is never outvoted: among others that say VALID it is DISAGREE. Otherwise the policy's number of
-    VALID networks suffices; where it is not reached, what is missing decides.
+    VALID networks among the required ones suffices; where it is not reached, what is missing decides.
+
+    Args:
+        required: Verdicts of the networks that the verifier asks for.
+        others: Verdicts of further networks that the run has receipts of; they can only contradict.
+        config: Whose policy applies.
     """
-    if Verdict.TAMPERED in verdicts:
-        return Verdict.DISAGREE if Verdict.VALID in verdicts else Verdict.TAMPERED
-    required = config.policy.require
-    needed = len(verdicts) if required == "all" else required
-    if not verdicts or needed < 1:
+    everything = [*required, *others]
+    if Verdict.TAMPERED in everything:
+        return Verdict.DISAGREE if Verdict.VALID in everything else Verdict.TAMPERED
+    needed = len(required) if config.policy.require == "all" else config.policy.require
+    if not required:
         return Verdict.NOT_FOUND
     have = 0
     for verdict in (Verdict.VALID, Verdict.PENDING, Verdict.UNREACHABLE):
-        have += verdicts.count(verdict)
+        have += required.count(verdict)
         if have >= needed:
             return verdict
     return Verdict.NOT_FOUND
@@ -513,6 +536,7 @@ def _uncovered(evidence: _Evidence) -> list[str]:
 def _report(folder: RunFolder, evidence: _Evidence, config: Config, verdict: Verdict) -> IntegrityReport:
     run, tree = evidence.run, evidence.tree
     rows = list(tree.walk()) if tree is not None else []
+    shown = _tree_rows(rows)
     value = {path: node.value for path, node in rows if node.kind == "json"}
     return IntegrityReport(
         run_id=run.run_id if run is not None else folder.path.name,
@@ -544,7 +568,21 @@ def _report(folder: RunFolder, evidence: _Evidence, config: Config, verdict: Ver
             )
             for node in (tree.epochs if tree is not None else ())
         ),
-        tree=tuple(
+        tree=tuple(shown),
+        tree_omitted=len(rows) - len(shown),
+    )
+
+
+def _tree_rows(rows: Sequence[tuple[str, MerkleNode]]) -> list[TreeRow]:
+    """Return the nodes a report shows: of every branch the first children, and nothing below those left out."""
+    hidden: set[str] = set()
+    shown = []
+    for path, node in rows:
+        if path in hidden or path.rpartition("/")[0] in hidden:
+            hidden.add(path)
+            continue
+        hidden.update(f"{path}/{escape_label(child.label)}" for child in node.children[MAX_SIBLINGS_SHOWN:])
+        shown.append(
             TreeRow(
                 path=path,
                 kind=node.kind,
@@ -552,10 +590,8 @@ def _report(folder: RunFolder, evidence: _Evidence, config: Config, verdict: Ver
                 digest=str(node.digest) if node.digest is not None else None,
                 hash=node.hash.hex(),
             )
-            for path, node in rows[:MAX_TREE_ROWS]
-        ),
-        tree_omitted=max(0, len(rows) - MAX_TREE_ROWS),
-    )
+        )
+    return shown
 
 
 def _summary(evidence: _Evidence, verdict: Verdict) -> str:

@@ -10,8 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import oracles`
+
+settings.register_profile("project", deadline=None)  # a busy machine is not a failing test
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")

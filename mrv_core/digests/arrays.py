@@ -21,8 +21,8 @@ BLOCK: Final = 16 * 1024 * 1024
 
 _FIXED_WIDTH: Final[dict[type, tuple[str, int]]] = {np.bytes_: ("bytes", 1), np.str_: ("str", 4), np.void: ("void", 1)}
 _EXTENSION_DTYPES: Final = frozenset(
-    ["bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz"]
-    + ["float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"]
+    "bfloat16 float8_e3m4 float8_e4m3 float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz "
+    "float8_e5m2 float8_e5m2fnuz float8_e8m0fnu".split()
 )
 """Names of the `ml_dtypes` package, which torch and safetensors share."""
 
@@ -133,8 +133,8 @@ def _feed(hasher: ContentHasher, array: Array) -> None:
         hasher.update(_bytes_of(array))
         return
     # Structured elements are copied field by field, which leaves padding out; no value is ever converted.
-    blocks = np.nditer(
-        array,
+    blocks = np.nditer(  # type: ignore[call-overload]  # "contig" is missing in NumPy's stub
+        [array],
         ["external_loop", "buffered"],
         [["readonly", "contig"]],
         order="C",
@@ -157,4 +157,4 @@ def _packed(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _bytes_of(array: Array) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data

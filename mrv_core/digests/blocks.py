@@ -13,7 +13,7 @@ import fcntl
 import mmap
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
@@ -24,7 +24,7 @@ BLOCK: Final = 4 * 1024 * 1024
 """Bytes one thread reads at a time: stays in the cache until it is hashed."""
 
 
-def blocks(descriptor: int, start: int, end: int) -> Iterator[memoryview]:
+def blocks(descriptor: int, start: int, end: int) -> Generator[memoryview, None, None]:
     """Yield the bytes from `start` to `end`, or to the end of the file if that comes first.
 
     A block is valid until the next one is asked for.

@@ -179,8 +179,10 @@ def unsupported(cls: type, where: str, hint: str | None = None) -> UnsupportedTy
 
 
 def _search(cls: type, where: str) -> Digester:
-    known: dict[type | str, Digester | str] = {**_BUILT_IN, **_registered}
-    known |= {found: value for name, value in known.items() if (found := _loaded_type(name)) is not None}
+    known: dict[type | str, Digester | str] = {}
+    known.update(_BUILT_IN)
+    known.update(_registered)
+    known.update([(found, value) for name, value in known.items() if (found := _loaded_type(name)) is not None])
     for base in cls.__mro__:
         value = known.get(base) or known.get(qualified_name(base))
         if value is not None:

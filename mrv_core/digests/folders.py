@@ -18,7 +18,7 @@ from mrv_core.digests.files import (
     open_stable,
     problem_error,
 )
-from mrv_core.digests.spans import CHANGED, FOLDER_FLAGS, SpanProblem, open_folder
+from mrv_core.digests.spans import CHANGED, FOLDER_FLAGS, SpanError, open_folder
 from mrv_core.digests.workers import hash_spans
 from mrv_core.errors import FormatError
 from mrv_core.files import storage_error
@@ -67,7 +67,7 @@ def folder_node(path: Path, context: DigestContext) -> MerkleNode:
         raise storage_error("read", path, error) from error
     try:
         return _Reader(path, root, context).node()
-    except SpanProblem as problem:
+    except SpanError as problem:
         place = path.joinpath(*problem.path)
         if problem.number == CHANGED:
             raise content_changed(place) from problem
@@ -104,7 +104,7 @@ class _Reader:
             with os.scandir(descriptor) as entries:
                 below = [entry.name for entry in entries if self._add(folder, entry, descriptor)]
         except OSError as error:
-            raise SpanProblem(names, error.errno or CHANGED) from error
+            raise SpanError(names, error.errno or CHANGED) from error
         finally:
             os.close(descriptor)
         folder.files.sort()
@@ -180,7 +180,7 @@ class _Reader:
         descriptor = open_folder(self._root, folder.names)
         try:
             if identity(os.fstat(descriptor)) != folder.identity:
-                raise SpanProblem(folder.names, CHANGED)
+                raise SpanError(folder.names, CHANGED)
         finally:
             os.close(descriptor)
 

@@ -29,7 +29,7 @@ CHANGED: Final = 0
 """Stands for an error number where a file changed while it was read."""
 
 
-class SpanProblem(Exception):
+class SpanError(Exception):
     """A file of a span cannot be hashed.
 
     Args:
@@ -61,7 +61,7 @@ class SpanHasher:
         """Return the digest of every file in order, None for a large one, and the bytes read.
 
         Raises:
-            SpanProblem: a file cannot be read or changed.
+            SpanError: a file cannot be read or changed.
         """
         found: list[bytes | None] = []
         total = 0
@@ -84,7 +84,7 @@ class SpanHasher:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise SpanProblem((*path, name), error.errno or CHANGED) from error
+            raise SpanError((*path, name), error.errno or CHANGED) from error
 
     def _read(self, descriptor: int) -> tuple[bytes | None, int]:
         before = os.fstat(descriptor)
@@ -123,7 +123,7 @@ def open_folder(root: int, names: Sequence[str]) -> int:
     """Open a folder below a root folder, name by name, so that no link on the way is followed.
 
     Raises:
-        SpanProblem: there is no such folder any more, or it cannot be read.
+        SpanError: there is no such folder any more, or it cannot be read.
     """
     descriptor = os.dup(root)
     for depth, name in enumerate(names, 1):
@@ -131,7 +131,7 @@ def open_folder(root: int, names: Sequence[str]) -> int:
         try:
             descriptor = os.open(name, FOLDER_FLAGS, dir_fd=parent)
         except OSError as error:
-            raise SpanProblem(names[:depth], error.errno or CHANGED) from error
+            raise SpanError(names[:depth], error.errno or CHANGED) from error
         finally:
             os.close(parent)
     return descriptor
@@ -141,7 +141,7 @@ def answer(hasher: SpanHasher, line: bytes) -> bytes:
     """Return the child's answer to one line."""
     try:
         digests, total = hasher.digests(json.loads(line))
-    except SpanProblem as problem:
+    except SpanError as problem:
         return json.dumps({"path": problem.path, "number": problem.number}).encode() + b"\n"
     texts = [digest and digest.hex() for digest in digests]
     return json.dumps({"digests": texts, "bytes": total}).encode() + b"\n"

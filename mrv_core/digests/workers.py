@@ -24,7 +24,7 @@ import blake3
 
 from mrv_core.digests import spans
 from mrv_core.digests.blocks import available_cpus
-from mrv_core.digests.spans import Span, SpanHasher, SpanProblem
+from mrv_core.digests.spans import Span, SpanError, SpanHasher
 
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def hash_spans(root: int, work: Sequence[Span], algorithm: str, deliver: Deliver
         deliver: Called once a span, in this thread, with its index, its digests and its bytes.
 
     Raises:
-        SpanProblem: a file cannot be read or changed.
+        SpanError: a file cannot be read or changed.
     """
     workers = max(1, min(MAX_WORKERS, available_cpus(), len(work)))
     files = sum(len(names) for span in work for _, names in span)
@@ -67,7 +67,7 @@ class _Pool:
         self._root = root
         self._algorithm = algorithm
         self._deliver = deliver
-        self._queue = iter(enumerate(work))
+        self._queue: Iterator[tuple[int, Span]] = iter(enumerate(work))
         self._lock = threading.Lock()
         self._done: SimpleQueue[_Result] = SimpleQueue()
         self._errors: list[BaseException] = []
@@ -150,7 +150,7 @@ class _Child:
     """A child process that hashes spans; broken pipes and missing answers are OSError."""
 
     def __init__(self, root: int, algorithm: str) -> None:
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own program
             # Isolated and without `site`: starts twice as fast, and nothing of the user's runs in it.
             [sys.executable, "-I", "-S", str(spans.__file__), str(root), algorithm, _FOLDER_OF_BLAKE3],
             stdin=subprocess.PIPE,
@@ -180,7 +180,7 @@ class _Child:
         """Wait for the answer to the oldest span.
 
         Raises:
-            SpanProblem: a file of the span cannot be read or changed.
+            SpanError: a file of the span cannot be read or changed.
             OSError: the child is gone.
         """
         stream = self._process.stdout
@@ -189,5 +189,5 @@ class _Child:
             raise OSError(f"exit status {self._process.wait()}")
         answer = json.loads(line)
         if "path" in answer:
-            raise SpanProblem(answer["path"], answer["number"])
+            raise SpanError(answer["path"], answer["number"])
         return [digest and bytes.fromhex(digest) for digest in answer["digests"]], answer["bytes"]

@@ -78,7 +78,7 @@ class NetworkResult(Model):
     block_time: TimeField | None = None
     submitted_at: TimeField | None = None
     confirmations: int | None = None
-    facts: dict[str, Json] = {}
+    facts: dict[str, Json] = Field(default={})
     trusts: tuple[str, ...] = ()
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.box import ROUNDED
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from mrv_core.models import Verdict
-from mrv_core.report.model import AnchorResult, ContentCheck, EpochRow, Finding, IntegrityReport, NetworkResult
+from mrv_core.report.model import ContentCheck, EpochRow, Finding, IntegrityReport
 from mrv_core.report.text import (
     EMBEDDED_LABEL,
     LABEL_MEANINGS,
@@ -66,12 +66,12 @@ def render_terminal(report: IntegrityReport, console: Console) -> None:
             _section(console, title, lines)
 
 
-def _section(console: Console, title: str, lines: Sequence[Text | Table]) -> None:
+def _section(console: Console, title: str, lines: Sequence[RenderableType]) -> None:
     console.print(Text(f"\n{title}", style="bold"))
     for item in lines[:_MOST_LINES]:
         console.print(Padding(item, (0, 0, 0, 2), expand=False))
     if len(lines) > _MOST_LINES:
-        console.print(Text(f"  and {len(lines) - _MOST_LINES} more in the JSON form", style="dim"))
+        console.print(Text(f"  and {len(lines) - _MOST_LINES} more lines; the JSON form has all of it", style="dim"))
 
 
 def _banner(report: IntegrityReport) -> Panel:
@@ -91,13 +91,17 @@ def _banner(report: IntegrityReport) -> Panel:
     return Panel(body, title=title, title_align="left", border_style=_STYLES[report.verdict], padding=(0, 1))
 
 
-def _findings(findings: tuple[Finding, ...]) -> Iterator[Text]:
+def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
     for finding in findings:
         yield line(verdict_text(finding.verdict), "  ", Text(visible(finding.place), style="bold"))
-        yield line("   ", finding.message)
+        yield _indented(line(finding.message))
         for name, value in (("committed", finding.expected), ("found    ", finding.computed)):
             if value is not None:
-                yield line(Text(f"   {name}  ", style="dim"), value)
+                yield _indented(line(Text(f"{name}  ", style="dim"), value))
+
+
+def _indented(text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, 3), expand=False)
 
 
 def _anchors(report: IntegrityReport) -> Table:
@@ -115,25 +119,22 @@ def _anchors(report: IntegrityReport) -> Table:
     return table
 
 
-def _hints(report: IntegrityReport) -> Iterator[Text]:
+def _hints(report: IntegrityReport) -> Iterator[RenderableType]:
     for anchor in report.anchors:
         for result in anchor.networks:
-            if result.verdict is not Verdict.VALID:
-                yield from _network_lines(anchor, result)
+            if result.verdict is Verdict.VALID:
+                continue
+            yield line(verdict_text(result.verdict), f"  {anchor.name} on {result.network}: {result.detail}")
+            if result.hint:
+                yield _indented(line(result.hint))
 
 
-def _network_lines(anchor: AnchorResult, result: NetworkResult) -> Iterator[Text]:
-    yield line(verdict_text(result.verdict), "  ", anchor.name, " on ", result.network, ": ", result.detail)
-    if result.hint:
-        yield line(Text("   ", style="dim"), result.hint)
-
-
-def _contents(contents: tuple[ContentCheck, ...]) -> Iterator[Text]:
+def _contents(contents: tuple[ContentCheck, ...]) -> Iterator[RenderableType]:
     for check in contents:
         yield line(verdict_text(check.verdict), "  ", check.path, " ← ", check.source, ": ", check.detail)
 
 
-def _training(epochs: tuple[EpochRow, ...]) -> Iterator[Text]:
+def _training(epochs: tuple[EpochRow, ...]) -> Iterator[RenderableType]:
     if not epochs:
         return
     values = flatten(epochs[-1].metrics) | flatten(epochs[-1].privacy_metrics)
@@ -141,12 +142,16 @@ def _training(epochs: tuple[EpochRow, ...]) -> Iterator[Text]:
     yield line(f"{len(epochs)} epochs; in the last one: {numbers}" if numbers else f"{len(epochs)} epochs")
 
 
-def _trusts(report: IntegrityReport) -> Iterator[Text]:
+def _trusts(report: IntegrityReport) -> Iterator[RenderableType]:
     labels = network_labels(report)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold", style="dim")
+    table.add_column(overflow="fold")
     for label, meaning in LABEL_MEANINGS.items():
-        names = [name for name, own in labels.items() if label in own]
-        if names:
-            yield line(", ".join(names), f": {label}; {meaning}")
+        if names := [name for name, own in labels.items() if label in own]:
+            table.add_row(line(", ".join(names)), line(f"{label}: {meaning}"))
     results = [result for anchor in report.anchors for result in anchor.networks]
     for network, sentence in dict.fromkeys((result.network, text) for result in results for text in result.trusts):
-        yield line(network, ": ", sentence)
+        table.add_row(line(network), line(sentence))
+    if table.row_count:
+        yield table

@@ -113,7 +113,7 @@ def test_a_report_without_anything_in_it(sample_report: MakeReport) -> None:
 
 def test_long_lists_are_cut_and_say_so(sample_report: MakeReport) -> None:
     text = _render(sample_report(uncovered=tuple(f"training/epochs/{epoch}" for epoch in range(100))))
-    assert "and 60 more in the JSON form" in text
+    assert "and 60 more lines; the JSON form has all of it" in text
 
 
 def test_a_narrow_terminal_loses_nothing(sample_report: MakeReport) -> None:

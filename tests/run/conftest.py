@@ -68,7 +68,9 @@ def content() -> dict[str, Any]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, config: Config, registry: Registry, content: dict[str, Any]) -> Callable[..., ProvenanceTracker]:
+def start(
+    tmp_path: Path, config: Config, registry: Registry, content: dict[str, Any]
+) -> Callable[..., ProvenanceTracker]:
     """Begin a run with data and model tracked."""
 
     def begin(with_config: Config | None = None, run_id: str = "run-1") -> ProvenanceTracker:

@@ -157,7 +157,11 @@ def test_blockchain_switched_off_keeps_the_run_and_sends_nothing(
     assert tracker.store_merkle_on_blockchain_before_training({}) == {}
     assert "Blockchain tracking disabled" in caplog.text
     outcome = tracker.verify_blockchain_provenance()
-    assert (outcome["blockchain_enabled"], outcome["chain_integrity"], outcome["verdict"]) == (False, False, "NOT_FOUND")
+    assert (outcome["blockchain_enabled"], outcome["chain_integrity"], outcome["verdict"]) == (
+        False,
+        False,
+        "NOT_FOUND",
+    )
     tracker.close()
 
 
@@ -188,9 +192,15 @@ def test_automatic_mode_anchors_before_training_starts(
 def test_an_exception_in_the_training_is_the_users_own_and_the_run_goes_on_later(
     start: Start, config: Config, registry: Registry, verify: Any
 ) -> None:
-    with pytest.raises(ZeroDivisionError), start() as tracker:
-        tracker.track_epoch(1, metrics={"loss": 1.0})
-        raise ZeroDivisionError
+    tracker = start()
+
+    def train() -> None:
+        with tracker:
+            tracker.track_epoch(1, metrics={"loss": 1.0})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
     report = verify(tracker.run_folder)
     assert (report.verdict, report.uncovered) == (Verdict.PENDING, ("training/epochs/1",))
     again = ProvenanceTracker.open(tracker.run_folder, config, registry=registry)
@@ -296,15 +306,18 @@ def test_no_network_selected_is_an_error_when_anchoring(start: Start, make_confi
     tracker.close()
 
 
-def test_a_run_id_is_never_reused_and_never_a_path(
-    tmp_path: Path, config: Config, registry: Registry
-) -> None:
+def test_a_run_id_is_never_reused_and_never_a_path(tmp_path: Path, config: Config, registry: Registry) -> None:
     ProvenanceTracker(tmp_path, config, run_id="r", registry=registry).close()
     with pytest.raises(RunStateError, match="exists already"):
         ProvenanceTracker(tmp_path, config, run_id="r", registry=registry)
     for name in ("../r", "", "a/b", "é", "a" * 65, ".."):
         with pytest.raises(FormatError, match="run id"):
             ProvenanceTracker(tmp_path, config, run_id=name, registry=registry)
+
+
+def test_the_folder_of_the_embedded_networks_is_no_run(tmp_path: Path, config: Config, registry: Registry) -> None:
+    with pytest.raises(FormatError, match="networks"):
+        ProvenanceTracker(tmp_path, config, run_id="networks", registry=registry)
 
 
 def test_public_names_import_lazily_and_exactly() -> None:

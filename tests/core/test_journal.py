@@ -1,0 +1,466 @@
+# SPDX-License-Identifier: MIT
+"""The journal keeps every intention exactly once, says what is damaged, and never takes damage for done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from anchoring import commitment_of, fork_server
+
+from mrv_core.errors import BackendUnavailableError, FormatError, StorageError
+from mrv_core.journal import Journal, JournalRow, JournalState
+from mrv_core.models import NO_METADATA, Prepared, Receipt, ReceiptState, utc_now
+
+ONE, TWO = commitment_of("one"), commitment_of("two")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "artifacts", busy_timeout_s=0.05)
+
+
+def prepared(row: JournalRow) -> Prepared:
+    return Prepared(network=row.network, commitment=row.commitment, reference="tx-1", payload_hex="abcd")
+
+
+def receipt(row: JournalRow, state: ReceiptState, **changes: object) -> Receipt:
+    values = {"reference": "tx-1", "submitted_at": utc_now(), "driver": "memory", "network_id": "m", "embedded": True}
+    return Receipt(network=row.network, commitment=row.commitment, state=state, **{**values, **changes})
+
+
+def filled(journal: Journal) -> Journal:
+    """Put a row of every kind into a journal."""
+    first = journal.enqueue(ONE, "alpha", {"run_id": "run-1"})
+    journal.record_receipt(journal.record_prepared(first, prepared(first)), receipt(first, ReceiptState.FINAL))
+    second = journal.enqueue(ONE, "beta", NO_METADATA)
+    journal.record_prepared(second, prepared(second))
+    journal.record_error(journal.enqueue(TWO, "alpha", NO_METADATA), "not reachable")
+    return journal
+
+
+def edit(journal: Journal, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(journal.path)) as database:
+        database.execute(statement, values)
+        database.commit()
+
+
+# What is kept.
+
+
+def test_reading_creates_nothing(journal):
+    assert journal.rows() == []
+    assert not journal.path.parent.exists()
+    with pytest.raises(StorageError, match="has no row"):
+        journal.find(ONE, "alpha")
+
+
+def test_an_anchor_moves_through_its_states_and_survives_another_process(journal):
+    row = journal.enqueue(ONE, "alpha", {"run_id": "run-1", "depth": [1, 2.5, None]})
+    assert (row.state, row.commitment, row.network) == (JournalState.QUEUED, ONE, "alpha")
+    assert row.metadata == {"run_id": "run-1", "depth": [1, 2.5, None]}
+    assert (row.prepared, row.receipt, row.reference, row.error, row.is_open) == (None, None, None, None, True)
+    row = journal.record_prepared(row, prepared(row))
+    assert (row.state, row.reference, row.prepared) == (JournalState.PREPARED, "tx-1", prepared(row))
+    states = []
+    for state in (ReceiptState.PENDING, ReceiptState.INCLUDED, ReceiptState.PENDING, ReceiptState.FINAL):
+        row = journal.record_receipt(row, receipt(row, state, reference="tx-2"))
+        states.append(row.state)
+        assert row.reference == "tx-2"
+    assert states == [JournalState.SUBMITTED, JournalState.INCLUDED, JournalState.SUBMITTED, JournalState.FINAL]
+    assert not row.is_open
+    assert Journal(journal.path.parent).rows() == [row]
+
+
+def test_a_commitment_is_queued_once_on_each_network(journal):
+    first = journal.enqueue(ONE, "alpha", {"n": 1})
+    journal.record_prepared(first, prepared(first))
+    again = journal.enqueue(ONE, "alpha", {"n": 2})
+    assert (again.id, again.state, again.metadata) == (first.id, JournalState.PREPARED, {"n": 1})
+    journal.enqueue(ONE, "beta", NO_METADATA)
+    assert len(journal.rows()) == 2
+
+
+def test_what_a_network_rejected_can_be_queued_again(journal):
+    row = journal.enqueue(ONE, "alpha", NO_METADATA)
+    row = journal.record_rejected(journal.record_prepared(row, prepared(row)), "no\nfunds")
+    assert (row.state, row.error, row.is_open, row.reference) == (JournalState.REJECTED, "no funds", False, "tx-1")
+    again = journal.enqueue(ONE, "alpha", NO_METADATA)
+    assert (again.id, again.state, again.error, again.prepared) == (row.id, JournalState.QUEUED, None, None)
+
+
+def test_an_error_keeps_the_state_and_the_next_success_clears_it(journal):
+    row = journal.enqueue(ONE, "alpha", NO_METADATA)
+    row = journal.record_error(row, f"one line\r\n\x1b[31m of {'many ' * 1000}")
+    assert row.state is JournalState.QUEUED
+    assert row.error is not None
+    assert row.error.isprintable()
+    assert len(row.error) <= 500
+    assert journal.record_prepared(row, prepared(row)).error is None
+
+
+def test_a_dropped_anchor_keeps_its_bytes_and_loses_its_receipt(journal):
+    row = journal.enqueue(ONE, "alpha", NO_METADATA)
+    row = journal.record_receipt(journal.record_prepared(row, prepared(row)), receipt(row, ReceiptState.INCLUDED))
+    row = journal.record_dropped(row)
+    assert (row.state, row.receipt, row.prepared, row.reference) == (
+        JournalState.PREPARED,
+        None,
+        prepared(row),
+        "tx-1",
+    )
+
+
+def test_rows_come_in_the_order_of_queueing_and_can_be_filtered(journal):
+    filled(journal)
+    ids = [row.id for row in journal.rows()]
+    assert ids == sorted(ids)
+    assert [(row.commitment, row.network) for row in journal.rows()] == [(ONE, "alpha"), (ONE, "beta"), (TWO, "alpha")]
+    assert [row.network for row in journal.rows(commitment=ONE)] == ["alpha", "beta"]
+    assert [row.commitment for row in journal.rows(network="alpha")] == [ONE, TWO]
+    assert [row.commitment for row in journal.rows(only_open=True)] == [ONE, TWO]
+    assert [row.commitment for row in journal.rows(network="alpha", only_open=True)] == [TWO]
+
+
+def test_metadata_that_json_cannot_carry_is_refused_before_anything_is_stored(journal):
+    with pytest.raises(FormatError):
+        journal.enqueue(ONE, "alpha", {"loss": float("nan")})
+    assert not journal.path.exists()
+
+
+# Where it is kept.
+
+
+def test_every_file_is_private_whatever_the_umask(journal):
+    before = os.umask(0)
+    try:
+        journal.enqueue(ONE, "alpha", NO_METADATA)
+        with closing(sqlite3.connect(journal.path)) as reader:  # keeps -wal and -shm from being cleaned up
+            reader.execute("SELECT * FROM anchors").fetchone()
+            journal.enqueue(TWO, "alpha", NO_METADATA)
+            with journal.exclusive("alpha", 1):
+                modes = {path.name: path.stat().st_mode & 0o777 for path in journal.path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    names = {"journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm", "journal.lock", "journal.alpha.lock"}
+    assert modes == dict.fromkeys(names, 0o600)
+    assert journal.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_it_is_durable_and_concurrent(journal):
+    journal.enqueue(ONE, "alpha", NO_METADATA)
+    with closing(sqlite3.connect(journal.path)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with journal._connection() as database:
+        assert database.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL: a commit survives a power cut
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "fifo"])
+def test_what_is_planted_at_its_place_is_neither_followed_nor_opened(journal, tmp_path, kind):
+    target = tmp_path / "precious"
+    journal.path.parent.mkdir()
+    if kind == "folder":
+        journal.path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(journal.path)
+    else:
+        journal.path.symlink_to(target)
+    if kind == "link":
+        target.write_bytes(b"precious")
+    for attempt in (journal.rows, lambda: journal.enqueue(ONE, "alpha", NO_METADATA)):
+        with pytest.raises(StorageError, match="is not a regular file"):
+            attempt()
+    assert target.exists() is (kind == "link")
+
+
+def test_a_file_in_the_folders_place_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    journal = Journal(tmp_path / "file")
+    for attempt in (
+        journal.rows,
+        lambda: journal.enqueue(ONE, "alpha", NO_METADATA),
+        lambda: journal.exclusive("alpha", 1).__enter__(),
+    ):
+        with pytest.raises(StorageError, match=r"Not a directory|File exists"):
+            attempt()
+
+
+def test_a_folder_with_odd_characters_is_no_address_syntax(tmp_path):
+    journal = filled(Journal(tmp_path / "50% of ?mode=ro&x#y"))
+    assert len(journal.rows()) == 3
+
+
+needs_mounts = pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0,
+    reason="no user namespaces here",
+)
+
+
+def run_on_mount(mount: str, program: str, folder: Path) -> list[str]:
+    """Run a Python program with its folder on a mount of its own; return the lines it printed."""
+    command = f'{mount} && exec "$1" -c "$2" "$3"'
+    prelude = """
+        import sys
+        from pathlib import Path
+        from mrv_core.errors import MrvError
+        from mrv_core.hashing import Digest
+        from mrv_core.journal import Journal
+        journal = Journal(Path(sys.argv[1]))
+    """
+    source = textwrap.dedent(prelude) + textwrap.dedent(program)
+    arguments = ["unshare", "-rm", "sh", "-ec", command, "sh", sys.executable, source, str(folder)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+READ_ONLY = 'mount --bind "$3" "$3" && mount -o remount,ro,bind "$3"'
+
+
+@needs_mounts
+def test_a_read_only_copy_can_be_read_and_is_not_written(journal):
+    filled(journal)
+    program = """
+        print(*[row.state for row in journal.rows()])
+        try:
+            journal.enqueue(Digest("sha256", bytes(32)), "alpha", {})
+        except MrvError as error:
+            print(type(error).__name__, error.hint)
+    """
+    told = run_on_mount(READ_ONLY, program, journal.path.parent)
+    assert told == [
+        "final prepared queued",
+        "StorageError the folder or the file cannot be written; check their permissions",
+    ]
+
+
+@needs_mounts
+def test_a_read_only_copy_without_its_last_changes_is_refused(journal, tmp_path):
+    filled(journal)
+    copy = tmp_path / "copy"
+    with closing(sqlite3.connect(journal.path)) as reader:
+        reader.execute("SELECT * FROM anchors").fetchone()
+        journal.enqueue(TWO, "beta", NO_METADATA)
+        shutil.copytree(journal.path.parent, copy)
+    program = """
+        try:
+            journal.rows()
+        except MrvError as error:
+            print(type(error).__name__, error.hint)
+    """
+    assert run_on_mount(READ_ONLY, program, copy) == ["StorageError copy the folder to where it can be written"]
+    assert len(Journal(copy).rows()) == 4
+
+
+@needs_mounts
+def test_a_full_disk_stores_nothing_and_says_so(tmp_path):
+    program = """
+        stored = 0
+        try:
+            while True:
+                journal.enqueue(Digest("sha256", stored.to_bytes(32, "big")), "alpha", {})
+                stored += 1
+        except MrvError as error:
+            print(type(error).__name__, "free space" in error.hint)
+        Path(sys.argv[1], "filler").unlink()
+        print(stored, stored == len(journal.rows()))
+    """
+    mount = 'mount -t tmpfs -o size=256k none "$3" && head -c 100000 /dev/zero > "$3/filler"'
+    told = run_on_mount(mount, program, tmp_path)
+    assert told[0] == "StorageError True"
+    stored, kept_all = told[1].split()
+    assert int(stored) > 0
+    assert kept_all == "True"
+
+
+# Damage.
+
+
+def test_rows_edited_by_hand_are_refused_by_their_number(journal):
+    filled(journal)
+    for statement in (
+        "UPDATE anchors SET state = 'final' WHERE id = 2",
+        "UPDATE anchors SET receipt = (SELECT receipt FROM anchors WHERE id = 1) WHERE id = 2",
+        "UPDATE anchors SET network = 'gamma' WHERE id = 2",
+        "UPDATE anchors SET metadata = 'text' WHERE id = 2",
+        "UPDATE anchors SET error = 7 WHERE id = 2",
+        "UPDATE anchors SET checksum = x'00' WHERE id = 2",
+    ):
+        copy = Journal(Path(shutil.copytree(journal.path.parent, journal.path.parent.with_name("copy"))))
+        edit(copy, statement)
+        with pytest.raises(StorageError, match="row 2 is damaged") as failure:
+            copy.rows()
+        assert "docs/journal.md" in failure.value.hint
+        assert [row.state for row in copy.rows(network="alpha")] == [JournalState.FINAL, JournalState.QUEUED]
+        shutil.rmtree(copy.path.parent)
+
+
+def test_a_damaged_row_is_not_overwritten(journal):
+    row = filled(journal).find(ONE, "beta")
+    edit(journal, "UPDATE anchors SET error = 'edited' WHERE id = ?", row.id)
+    with pytest.raises(StorageError, match=f"row {row.id} is damaged"):
+        journal.record_receipt(row, receipt(row, ReceiptState.FINAL))
+    with pytest.raises(StorageError, match=f"row {row.id} is damaged"):
+        journal.enqueue(ONE, "beta", NO_METADATA)
+
+
+def test_a_row_that_is_gone_is_told(journal):
+    row = filled(journal).find(ONE, "beta")
+    edit(journal, "DELETE FROM anchors WHERE id = ?", row.id)
+    with pytest.raises(StorageError, match=f"row {row.id} is gone"):
+        journal.record_error(row, "why")
+
+
+def outcome(journal: Journal) -> object:
+    """Return what a damaged journal says: its rows, or None where it says that it is damaged."""
+    try:
+        return journal.rows()
+    except StorageError as error:
+        return None if error.hint and error.message.isprintable() else error
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
+def test_no_flipped_byte_changes_what_is_read_or_queues_anything_twice(journal, tmp_path, flip):
+    """Every third byte that is not empty space, each time followed by anchoring the same things again."""
+    rows = filled(journal).rows()
+    data = journal.path.read_bytes()
+    damaged, detected, places = (
+        Journal(tmp_path / "damaged"),
+        0,
+        [i for i, byte in enumerate(data) if byte][flip % 3 :: 3],
+    )
+    damaged.path.parent.mkdir()
+    for place in places:
+        damaged.path.write_bytes(data[:place] + bytes([data[place] ^ flip]) + data[place + 1 :])
+        damaged = Journal(damaged.path.parent)
+        found = outcome(damaged)
+        detected += found is None
+        assert found in (None, rows), f"byte {place}"
+        if found is None:
+            continue
+        for row in rows:
+            try:
+                damaged.enqueue(row.commitment, row.network, NO_METADATA)
+            except StorageError:
+                break
+        assert outcome(damaged) in (None, rows), f"byte {place}"
+    assert detected > len(places) / 2, "most of the file matters, so most flips must be found"
+
+
+def test_every_truncation_is_found(journal, tmp_path):
+    filled(journal)
+    data = journal.path.read_bytes()
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for length in [*range(0, len(data), 509), len(data) - 1]:
+        (damaged / journal.path.name).write_bytes(data[:length])
+        assert outcome(Journal(damaged)) is None, f"{length} bytes"
+
+
+def test_a_torn_write_ahead_log_shows_an_earlier_state_or_says_that_it_is_damaged(journal, tmp_path):
+    """SQLite drops what a power cut tore off; nothing in between is ever read."""
+    states = [[]]
+    row = journal.enqueue(ONE, "alpha", NO_METADATA)
+    with closing(sqlite3.connect(journal.path)) as reader:
+        reader.execute("SELECT * FROM anchors").fetchone()
+        states.append(journal.rows())
+        row = journal.record_prepared(row, prepared(row))
+        states.append(journal.rows())
+        journal.record_receipt(row, receipt(row, ReceiptState.FINAL))
+        states.append(journal.rows())
+        data, log = (Path(f"{journal.path}{end}").read_bytes() for end in ("", "-wal"))
+    seen = []
+    for length in [*range(0, len(log), 257), len(log)]:
+        torn = tmp_path / f"torn-{length}"
+        torn.mkdir()
+        (torn / journal.path.name).write_bytes(data)
+        (torn / f"{journal.path.name}-wal").write_bytes(log[:length])
+        found = outcome(Journal(torn))
+        assert found in states
+        seen.append(states.index(found))
+    assert seen == sorted(seen)
+    assert len(set(seen)) >= 3, "the cuts must fall between different commits"
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"not a database, but long enough to look at" * 10])
+def test_another_file_in_its_place_is_not_taken_for_an_empty_journal(journal, content):
+    journal.path.parent.mkdir()
+    journal.path.write_bytes(content)
+    for attempt in (journal.rows, lambda: journal.enqueue(ONE, "alpha", NO_METADATA)):
+        with pytest.raises(StorageError, match=r"not an intact journal|not a database"):
+            attempt()
+    assert journal.path.read_bytes() == content
+
+
+def test_a_newer_format_is_refused_with_the_way_out(journal):
+    filled(journal)
+    edit(journal, "PRAGMA user_version = 2")
+    with pytest.raises(StorageError, match=r"format version 2 is newer than this program knows \(1\)") as failure:
+        journal.rows()
+    assert failure.value.hint == "upgrade mrv-provenance"
+
+
+# Together.
+
+
+def test_a_locked_journal_is_told_after_a_bounded_wait_and_can_still_be_read(journal):
+    filled(journal)
+    with closing(sqlite3.connect(journal.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="locked") as failure:
+            journal.enqueue(TWO, "beta", NO_METADATA)
+        assert failure.value.hint == "another process is writing; try again"
+        assert len(journal.rows()) == 3
+    assert journal.enqueue(TWO, "beta", NO_METADATA).state is JournalState.QUEUED
+
+
+def test_creating_waits_a_bounded_time_for_another_process(journal):
+    with journal._file_lock("journal.lock", 1), pytest.raises(StorageError, match="another process has been creating"):
+        journal.enqueue(ONE, "alpha", NO_METADATA)
+    assert not journal.path.exists()
+
+
+def test_the_networks_lock_keeps_others_out_and_other_networks_in(journal):
+    with journal.exclusive("alpha", 1):
+        with pytest.raises(BackendUnavailableError, match="alpha: another process has been anchoring") as failure:
+            journal.exclusive("alpha", 0).__enter__()
+        assert failure.value.retryable
+        with journal.exclusive("beta", 0):
+            pass
+    with journal.exclusive("alpha", 0):
+        pass
+
+
+def test_processes_that_start_together_make_one_journal(tmp_path):
+    """Several processes create the file, and all queue the same things and something of their own."""
+    with fork_server() as server:
+        for attempt in range(5):
+            base = tmp_path / str(attempt)
+            jobs = [
+                {"base": str(base), "networks": {"alpha": {}}, "enqueue": ["same", f"own {number}", "same 2"]}
+                for number in range(6)
+            ]
+            assert server.run(*jobs) == [0] * 6
+            assert len(Journal(base).rows()) == 8
+            assert not list(base.glob(".journal-*"))
+
+
+def test_threads_share_one_journal(journal):
+    patient = Journal(journal.path.parent)
+    threads = [
+        threading.Thread(target=patient.enqueue, args=(commitment_of(str(i % 8)), "alpha", NO_METADATA))
+        for i in range(32)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(patient.rows()) == 8
