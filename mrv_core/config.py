@@ -298,7 +298,7 @@ def _check_training_key(key: str, drivers: Iterable[str], name: str) -> None:
         raise ConfigurationError(f"{name}: 'networks' stands at the top", hint="move it into 'blockchain'")
     known = ["blockchain", "hash_algorithm", *drivers]
     near = difflib.get_close_matches(key, known, n=1, cutoff=_NEAR)
-    if near and key != near[0]:
+    if near and key != near[0] and key[0].lower() == near[0][0]:  # `algorithm` is a word of its own
         raise ConfigurationError(f"{name}: unknown key {_show(key)}", hint=f"did you mean {near[0]!r}?")
 
 
@@ -372,16 +372,17 @@ def _validate(
     for key in values:
         if key not in model.model_fields:
             raise _unknown("key", key, model.model_fields, prefix=f"{place}: ")
+    key = ""
     try:
         return model.model_validate_json(canonical_bytes(dict(values)))
     except FormatError as error:
-        raise ConfigurationError(f"{place}: {error.message}") from error
+        problem = error.message
     except ValidationError as error:
         problem = describe_validation_error(error)
         key = str(next(iter(error.errors(include_input=False, include_url=False)[0]["loc"]), ""))
-    # Raised outside the handler: the error above holds the rejected values, which may be secrets.
+    # Raised outside the handlers: the errors above hold the rejected values, which may be secrets.
     hint = f"its value comes from the environment variable {origins[key]}" if key in origins else None
-    raise ConfigurationError(f"{place}.{problem}".replace(".the document:", ":"), hint=hint)
+    raise ConfigurationError(f"{place}{'.' if key else ': '}{problem.removeprefix('the document: ')}", hint=hint)
 
 
 def _algorithm(name: object, source: str) -> str:

@@ -67,18 +67,23 @@ def _gpu_types() -> list[JsonValue] | None:
 
 
 def _code() -> dict[str, JsonValue] | None:
-    """Return the Git commit of the working folder and whether anything differs from it, or None outside Git."""
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return None
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "modified": None if changes is None else bool(changes)}
+    """Return the Git commit of the training code and whether anything differs from it, or None outside Git.
+
+    The code is looked for in the working folder, then in the folder of the program that runs.
+    """
+    program = getattr(sys.modules.get("__main__"), "__file__", None)
+    for folder in (Path.cwd(), Path(program).absolute().parent if program else Path.cwd()):
+        commit = _git(folder, "rev-parse", "HEAD")
+        if commit is not None:
+            changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+            return {"commit": commit, "modified": None if changes is None else bool(changes)}
+    return None
 
 
-def _git(*arguments: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
         result = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            ["git", *arguments],  # noqa: S607 - the user's own git, as found on PATH
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git, as found on PATH
             capture_output=True,
             text=True,
             errors="replace",

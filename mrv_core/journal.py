@@ -243,17 +243,17 @@ class Journal:
 
     @contextmanager
     def _file_lock(self, name: str, timeout_s: float) -> Iterator[bool]:
+        """Hold a lock, and say whether it could be had in time."""
         path = self.path.with_name(name)
         lock = filelock.FileLock(path, timeout=timeout_s, mode=PRIVATE_FILE, thread_local=False)
         try:
             lock.acquire()
         except filelock.Timeout:
-            yield False
-            return
+            pass  # said by what is yielded
         except OSError as error:
             raise storage_error("lock", path, error) from error
         try:
-            yield True
+            yield lock.is_locked
         finally:
             lock.release()
 
@@ -395,12 +395,14 @@ def _change(database: sqlite3.Connection, record: sqlite3.Row, **values: Any) ->
 
 
 def _checksum(row: Mapping[str, Any] | sqlite3.Row) -> bytes:
-    """Return SHA-256 over every field of a row, absent ones marked."""
+    """Return SHA-256 over every field of a row and whether it is absent, text or bytes."""
     hasher = hashlib.sha256()
     for name in _FIELDS:
         value = row[name]
-        data = value.encode() if isinstance(value, str) else value
-        hasher.update(b"\x00" if data is None else b"\x01" + length_prefixed(data))
+        if isinstance(value, str):
+            hasher.update(b"\x01" + length_prefixed(value.encode()))
+        else:
+            hasher.update(b"\x00" if value is None else b"\x02" + length_prefixed(value))
     return hasher.digest()
 
 

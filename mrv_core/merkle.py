@@ -200,7 +200,7 @@ class LogTree:
         return path
 
     def _edge_root(self, start: int, size: int) -> bytes:
-        """Return the root over the leaves from `start` on, remembered because proofs at one size share log n of them."""
+        """Return the root over the leaves from `start` on; remembered, as proofs at one size share log n of them."""
         known_size, roots = self._edge
         if known_size != size:
             roots = {}

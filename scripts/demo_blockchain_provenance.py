@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,9 @@ import numpy as np
 from classifiers import Classifier, TrainingSettings, make_classifier
 from rich.console import Console
 from rich.markup import escape
+from safetensors_file import save_safetensors
 from tampering import Outcome, tamperings, try_all
-from tracked_training import say_error, say_verified, train_and_track
+from tracked_training import read_settings, say_error, say_verified, train_and_track
 from training_data import ImageData, load_digits
 
 from mrv_cli.exit_codes import OF_VERDICT, ExitCode, exit_code_of
@@ -33,7 +33,7 @@ from mrv_core.tracker import ProvenanceTracker
 
 DEFAULT_CONFIG: Final = Path(__file__).parent.parent / "configs" / "blockchain_config.json"
 CONTENT: Final = {"data/training": "content/training", "data/test": "content/test"}
-MODEL: Final = "content/model.npz"
+MODEL: Final = "content/model.safetensors"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demonstrate(options: argparse.Namespace, console: Console) -> int:
     config = load_config(options.config)
     data = load_digits()
-    settings = TrainingSettings.from_json({"epochs": options.epochs, "learning_rate": 0.003}, what="--epochs")
+    settings = read_settings({"epochs": options.epochs, "learning_rate": 0.003}, "the command line")
     classifier = make_classifier(settings, data)
     run = ProvenanceTracker(options.base_dir, config)
     try:
@@ -93,7 +93,7 @@ def _record(
     run.track_model(classifier.model)
     console.print("\n[bold]2. Anchor, train, anchor[/bold]")
     train_and_track(run, classifier, data, settings, console)
-    np.savez(run.run_folder / MODEL, **dict(classifier.weights()))
+    save_safetensors(run.run_folder / MODEL, classifier.weights())
 
 
 def _save_arrays(folder: Path, arrays: Mapping[str, Any]) -> None:
@@ -113,14 +113,22 @@ def _verify(run: ProvenanceTracker, console: Console) -> dict[str, Any]:
 
 def _verify_command(run_folder: Path, config: Path) -> str:
     """Return the command that does the same check in another process."""
-    program = Path(sys.executable).with_name("mrv")
-    words = [os.path.relpath(program) if program.is_file() else "mrv", "verify", str(run_folder)]
-    words += [f"--data={path.removeprefix('data/')}={run_folder / name}" for path, name in CONTENT.items()]
-    words += [f"--model={run_folder / MODEL}"]
+    words = [_program(), "verify", str(run_folder)]
+    for path, name in CONTENT.items():
+        words += ["--data", f"{path.removeprefix('data/')}={run_folder / name}"]
+    words += ["--model", str(run_folder / MODEL)]
     found = find_config()
     if found is None or found.resolve() != config.resolve():
-        words += [f"--config={config}"]
+        words += ["--config", str(config)]
     return shlex.join(words)
+
+
+def _program() -> str:
+    """Return the `mrv` that belongs to this Python, as short as it can be written here."""
+    path = Path(sys.executable).with_name("mrv")
+    if not path.is_file():
+        return "mrv"
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _tamper(run_folder: Path, config: Config, last_epoch: int, console: Console) -> list[Outcome]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Write the project's own test vectors into tests/vectors: the same bytes every time.
 
-The values come from the slow oracles in tests/oracles.py, which follow the text of the standards and of docs/spec,
-never from the product. Run it after a change of a specification; a test fails where files and oracles disagree.
+The values come from the slow oracles in tests/oracles.py and tests/digests, which follow the text of the standards
+and of docs/spec, never from the product. Run it after a change of a specification; a test fails where files and
+oracles disagree.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import json
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "digests")]
 
 import oracles  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
+import vector_cases  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
 
 Json = dict[str, Any]
 
@@ -160,7 +163,7 @@ def provenance_tree() -> Json:
         "runs": [_described(run) for run in runs],
         "inclusion": inclusion,
         "consistency": [oracles.consistency_proof(older, newer) for older, newer in pairs],
-        "refused_inclusion": list(_lying_inclusion(after)),
+        "refused_inclusion": [*_lying_inclusion(after), *_misshapen(after)],
         "refused_consistency": list(_lying_consistency(before, checkpoint, after)),
     }
 
@@ -285,6 +288,38 @@ def _lying_inclusion(run: Json) -> Iterator[Json]:
     yield lie("a branch with a digest", epoch, lambda p: p.update(digest=test["digest"]))
 
 
+def _misshapen(run: Json) -> Iterator[Json]:
+    """Yield proofs that lead to their roots, of trees that do not have the fixed shape."""
+
+    def bent(reason: str, labels: list[str], bend: Callable[[list[Json]], object]) -> Json:
+        tree = copy.deepcopy(run)
+        bend(tree["top"])
+        return {"reason": reason, "proof": oracles.inclusion_proof(tree, labels)}
+
+    def swap(children: list[Json]) -> None:
+        children[0], children[1] = children[1], children[0]
+
+    def second_epoch(top: list[Json]) -> Json:
+        epoch: Json = top[2]["children"][3]["children"][1]
+        return epoch
+
+    def rename(label: str, top: list[Json]) -> None:
+        second_epoch(top)["label"] = label
+
+    test, metrics, extra = ["data", "test"], ["training", "epochs", "1", "metrics"], _absent("x")
+    yield bent("children of data in another order", test, lambda top: swap(top[0]["children"]))
+    yield bent("a third child of data", test, lambda top: top[0]["children"].extend(extra))
+    yield bent("data without its first child", test, lambda top: top[0]["children"].pop(0))
+    yield bent("a child of model that is none", ["model", "x"], lambda top: top[1]["children"].extend(extra))
+    yield bent("model before data", test, swap)
+    yield bent("a fourth child of the root", test, lambda top: top.append(_branch("x", [])))
+    yield bent("the fourth child of the root itself", ["x"], lambda top: top.append(_branch("x", [])))
+    yield bent("an epoch with a fourth child", metrics, lambda top: second_epoch(top)["children"].extend(extra))
+    yield bent("an epoch in another order", metrics, lambda top: swap(second_epoch(top)["children"]))
+    for label in ("01", "-1", "one", "1e3", "\u0661", "1" * 17):
+        yield bent("an epoch that is no number", ["training", "epochs", label], partial(rename, label))
+
+
 def _lying_consistency(before: Json, checkpoint: Json, after: Json) -> Iterator[Json]:
     """Yield consistency proofs that must be refused against the roots that they name."""
     first, grown = oracles.consistency_proof(before, after), oracles.consistency_proof(checkpoint, after)
@@ -392,6 +427,7 @@ REFUSED: list[tuple[str, bytes]] = [
 
 VECTORS: dict[str, Callable[[], Json]] = {
     "canonical.json": canonical,
+    "digests.json": vector_cases.cases,
     "merkle.json": merkle,
     "provenance_tree.json": provenance_tree,
 }

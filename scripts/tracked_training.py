@@ -7,25 +7,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from classifiers import Classifier, TrainingSettings
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from training_data import ImageData
 
-from mrv_core.config import Config
-from mrv_core.errors import ConfigurationError, FormatError, MrvError
+from mrv_core.canonical import canonical_bytes
+from mrv_core.errors import ConfigurationError, MrvError
+from mrv_core.models import describe_validation_error
 from mrv_core.tracker import ProvenanceTracker
 
 
-def training_settings(config: Config) -> TrainingSettings:
-    """Read the training's own keys of a configuration.
+def read_settings(values: Mapping[str, Any], what: str) -> TrainingSettings:
+    """Read the training's own keys; those that are left out have their defaults.
 
     Raises:
-        ConfigurationError: a key is unknown or has a wrong value; the message names it.
+        ConfigurationError: a key is unknown or has a wrong value; the message names `what` and the key.
     """
     try:
-        return TrainingSettings.from_json(dict(config.training), what=config.source)
-    except FormatError as error:
-        raise ConfigurationError(error.message, hint=f"known: {', '.join(TrainingSettings.model_fields)}") from error
+        return TrainingSettings.model_validate_json(canonical_bytes(dict(values)))
+    except ValidationError as error:
+        known = ", ".join(TrainingSettings.model_fields)
+        raise ConfigurationError(f"{what}: {describe_validation_error(error)}", hint=f"known: {known}") from error
 
 
 def train_and_track(

@@ -216,6 +216,11 @@ def unescape(segment: str) -> str | None:
     return segment.replace("~1", "/").replace("~0", "~")
 
 
+def is_epoch_number(label: str) -> bool:
+    """Decimal without leading zeros, at most 16 digits."""
+    return label.isascii() and label.isdigit() and len(label) <= 16 and label == str(int(label))
+
+
 def all_nodes(run: dict[str, Any]) -> list[tuple[list[str], dict[str, Any]]]:
     """Every node with the labels that lead to it, parents first."""
 
@@ -278,7 +283,9 @@ def inclusion_root(file: dict[str, Any]) -> str | None:
             return None
     for depth, step in enumerate(reversed(file["steps"])):
         fixed = FIXED_CHILDREN.get(tuple(labels[:depth]))  # type: ignore[arg-type]
-        if depth == 3 and labels[:2] == ["training", "epochs"]:
+        if labels[:2] == ["training", "epochs"] and depth == 2 and not is_epoch_number(str(labels[2])):
+            return None
+        if labels[:2] == ["training", "epochs"] and depth == 3:
             fixed = EPOCH_CHILDREN
         if fixed and (step["size"] != len(fixed) or fixed[step["index"] : step["index"] + 1] != [labels[depth]]):
             return None

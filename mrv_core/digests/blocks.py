@@ -14,9 +14,11 @@ import mmap
 import os
 import signal
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 LARGE: Final = 32 * 1024 * 1024
 """Bytes from which mapping, or a thread that reads ahead, is worth its start; and the size of a window."""
@@ -79,6 +81,8 @@ def _window(descriptor: int, start: int, end: int) -> Iterator[memoryview]:
 
 def _read_ahead(descriptor: int, start: int, end: int) -> Iterator[memoryview]:
     """Read each block while the caller works on the one before."""
+    from concurrent.futures import ThreadPoolExecutor
+
     readers = max(1, min(4, available_cpus() // 2))
     offsets = range(start, end, readers * BLOCK)
     buffers = [memoryview(bytearray(readers * BLOCK)) for _ in range(2)]

@@ -50,9 +50,7 @@ def content_node(
     return text_node(content, context) if isinstance(content, str) else context.build(content)
 
 
-def top_context(
-    algorithm: str, label: str, progress: bool | None, symlinks: SymlinkPolicy = "refuse"
-) -> DigestContext:
+def top_context(algorithm: str, label: str, progress: bool | None, symlinks: SymlinkPolicy = "refuse") -> DigestContext:
     """Return the context for content that stands for itself.
 
     Raises:
@@ -123,6 +121,8 @@ def _is_empty_path(path: Path) -> bool:
     try:
         if not path.is_dir():
             return path.stat().st_size == 0
-        return not any(files for _, _, files in os.walk(path))
+        return not any(
+            os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names
+        )
     except OSError as error:
         raise storage_error("read", path, error) from error

@@ -93,6 +93,7 @@ _BUILT_IN: Final[dict[str, str]] = {
     "builtins.tuple": "values:tuple_node",
     "builtins.dict": "values:mapping_node",
     "collections.abc.Mapping": "values:mapping_node",
+    "types.MappingProxyType": "values:mapping_node",
     "builtins.bytes": "values:bytes_node",
     "builtins.bytearray": "values:bytes_node",
     "builtins.memoryview": "values:bytes_node",
@@ -138,8 +139,8 @@ def register_digester(type_or_name: type | str, digester: Digester) -> None:
         ConfigurationError: the type has a digester of this project, whose meaning must not change.
     """
     name = type_or_name if isinstance(type_or_name, str) else qualified_name(type_or_name)
-    built_in = {cls for known in _BUILT_IN if (cls := _loaded_type(known)) is not None}
-    if name in _BUILT_IN or type_or_name in built_in or _loaded_type(name) in built_in:
+    built_in = {cls for known in _BUILT_IN if (cls := loaded_type(known)) is not None}
+    if name in _BUILT_IN or type_or_name in built_in or loaded_type(name) in built_in:
         raise ConfigurationError(f"{name} has a digester already", hint="register a subclass of it instead")
     _registered[type_or_name] = digester
     _found.clear()
@@ -182,7 +183,7 @@ def _search(cls: type, where: str) -> Digester:
     known: dict[type | str, Digester | str] = {}
     known.update(_BUILT_IN)
     known.update(_registered)
-    known.update([(found, value) for name, value in known.items() if (found := _loaded_type(name)) is not None])
+    known.update([(found, value) for name, value in known.items() if (found := loaded_type(name)) is not None])
     for base in cls.__mro__:
         value = known.get(base) or known.get(qualified_name(base))
         if value is not None:
@@ -192,7 +193,7 @@ def _search(cls: type, where: str) -> Digester:
     raise unsupported(cls, where)
 
 
-def _loaded_type(name: type | str) -> type | None:
+def loaded_type(name: type | str) -> type | None:
     """Return the class with a public name if its module is imported; libraries define many classes elsewhere."""
     if isinstance(name, type):
         return name

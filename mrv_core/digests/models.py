@@ -13,8 +13,7 @@ from mrv_core.canonical import JsonValue
 from mrv_core.digests.content import is_url, text_node, top_context
 from mrv_core.digests.context import DigestContext, is_registered, loaded_type, qualified_name, unsupported
 from mrv_core.digests.safetensors import safetensors_model
-from mrv_core.digests.values import branch_of
-from mrv_core.errors import FormatError
+from mrv_core.digests.values import state_node
 from mrv_core.hashing import HashFactory
 from mrv_core.provenance_tree import MerkleNode
 
@@ -39,9 +38,7 @@ class ModelContent:
     weights: MerkleNode
 
 
-def model_nodes(
-    model: Any, *, algorithm: str = HashFactory.DEFAULT, progress: bool | None = None
-) -> ModelContent:
+def model_nodes(model: Any, *, algorithm: str = HashFactory.DEFAULT, progress: bool | None = None) -> ModelContent:
     """Return the nodes `architecture` and `weights` of a model (docs/spec/digests.md).
 
     The same weights give the same node, whether they come as a module, a state dict of tensors or arrays, or a
@@ -94,9 +91,31 @@ def _model(model: Any, context: DigestContext) -> _Model:
 def _opaque_model(model: Path | str, context: DigestContext) -> _Model:
     """A file whose format is not known here: its bytes are the weights, and nothing is said about what is in it."""
     node = text_node(model, context) if isinstance(model, str) else context.build(model)
-    suffix = Path(model).suffix if isinstance(model, Path) else ""
-    return {"opaque": "folder" if node.kind == "branch" else "file", "suffix": suffix}, node
+    return {"opaque": "folder" if node.kind == "branch" else "file"}, node
 
 
 def _state_model(state: Mapping[Any, Any], context: DigestContext) -> _Model:
-    ...
+    weights = state_node(state, context)
+    tensors: list[JsonValue] = []
+    other: list[JsonValue] = []
+    for name in sorted(state):
+        dtype = _element_type(state[name], f"{context.where}/{name}")
+        if dtype is None:
+            other.append(name)
+        else:
+            tensors.append([name, dtype, list(state[name].shape)])
+    return {"tensors": tensors, "other": other}, weights
+
+
+def _element_type(value: Any, where: str) -> str | None:
+    """Return the dtype name of a tensor or array, None for anything else."""
+    names = {qualified_name(cls) for cls in type(value).__mro__}
+    if "torch.Tensor" in names:
+        from mrv_core.digests.tensors import tensor_dtype
+
+        return tensor_dtype(value, where)
+    if names & {"numpy.ndarray", "numpy.generic"}:
+        from mrv_core.digests.arrays import dtype_name
+
+        return dtype_name(value.dtype, where)
+    return None

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from mrv_core.canonical import JsonValue
 from mrv_core.digests.context import DigestContext, qualified_name
-from mrv_core.digests.values import branch_of
+from mrv_core.digests.values import state_node
 from mrv_core.errors import FormatError
 from mrv_core.provenance_tree import MerkleNode
 
@@ -22,23 +20,14 @@ def module_model(module: torch.nn.Module, context: DigestContext) -> tuple[JsonV
 def module_node(module: torch.nn.Module, context: DigestContext) -> MerkleNode:
     """Return a branch of the module's `architecture` and `weights`."""
     described, weights = module_model(module, context.inside(module, "weights", f"{context.where}/weights"))
-    return MerkleNode.branch(
-        context.label, [MerkleNode.json("architecture", described, context.algorithm), weights]
-    )
-
-
-def state_node(state: dict[str, Any], context: DigestContext) -> MerkleNode:
-    """Return the branch of a state dict, sorted by name, one leaf a tensor."""
-    total = sum(getattr(value, "nbytes", 0) for value in state.values())
-    with context.progress.task(f"hashing {context.where}", total=total):
-        return branch_of(((name, state[name]) for name in sorted(state)), context)
+    return MerkleNode.branch(context.label, [MerkleNode.json("architecture", described, context.algorithm), weights])
 
 
 def architecture(module: torch.nn.Module, where: str) -> JsonValue:
     """Describe a module in flat lists, each in the order in which the module holds its parts.
 
-    `modules`: path, class, what `extra_repr` says. `parameters`: path, dtype, shape. `buffers`: the same and whether the
-    state dict has it. `tied`: groups of paths that are one parameter.
+    `modules`: path, class, what `extra_repr` says. `parameters`: path, dtype, shape. `buffers`: the same, and whether
+    the state dict has it. `tied`: groups of paths that are one parameter.
     """
     parameters = list(module.named_parameters(remove_duplicate=False))
     for name, parameter in parameters:

@@ -39,11 +39,11 @@ def url_node(url: str, context: DigestContext) -> MerkleNode:
         FormatError: an entry that is neither file nor folder, or has a name that cannot be a label.
         ContentChangedError: a file changed while it was read.
     """
-    system, path = _open(url)
-    if isinstance(system, LocalFileSystem):
-        return path_node(Path(path), context)
     name = masked(url)
     with _reading(name), context.progress.task(f"hashing {name}") as task:
+        system, path = _open(url)
+        if isinstance(system, LocalFileSystem):
+            return path_node(Path(path), context)
         return _Remote(system, name, context.algorithm, task).node(path, context.label)
 
 
@@ -54,8 +54,8 @@ def is_empty(url: str) -> bool:
         StorageError: missing, unreadable, or the server did not answer.
         ConfigurationError: unknown protocol, or the package for it is not installed.
     """
-    system, path = _open(url)
     with _reading(masked(url)):
+        system, path = _open(url)
         return all(info["size"] == 0 for info in system.find(path, detail=True).values())
 
 
@@ -84,7 +84,9 @@ def _reading(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise StorageError(f"{name}: not found", hint="check the URL") from error
     except Exception as error:
-        raise StorageError(f"{name}: cannot be read ({type(error).__name__})", hint="check access and network") from error
+        raise StorageError(
+            f"{name}: cannot be read ({type(error).__name__})", hint="check access and network"
+        ) from error
 
 
 class _Remote:
@@ -116,8 +118,9 @@ class _Remote:
 
     def _branch(self, path: str, label: str, below: dict[str, Any], digests: dict[str, Digest]) -> MerkleNode:
         folders, infos = below[path]
-        nodes = [self._branch(info["name"].rstrip("/"), self._checked(name), below, digests) for name, info in folders.items()]
-        nodes += [MerkleNode.leaf(self._checked(name), "file", digests[info["name"]]) for name, info in infos.items()]
+        nodes = [MerkleNode.leaf(self._checked(name), "file", digests[info["name"]]) for name, info in infos.items()]
+        for name, info in folders.items():
+            nodes.append(self._branch(info["name"].rstrip("/"), self._checked(name), below, digests))
         return MerkleNode.branch(label, sorted(nodes, key=lambda node: node.label))
 
     def _checked(self, name: str) -> str:

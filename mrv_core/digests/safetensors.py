@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Safetensors files, read by their published format: the same leaves as the tensors that were saved.
 
-Layout: header size N (8 bytes, little-endian), N bytes of JSON, then the tensors' bytes back to back. Nothing is trusted:
-the header is parsed strictly, and the tensors must fill the rest of the file without gap or overlap.
+Layout: header size N (8 bytes, little-endian), N bytes of JSON, then the tensors' bytes back to back. Nothing is
+trusted: the header is parsed strictly, and the tensors must fill the rest of the file without gap or overlap.
 """
 
 from __future__ import annotations

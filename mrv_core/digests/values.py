@@ -40,11 +40,18 @@ def mapping_node(content: Mapping[Any, Any], context: DigestContext) -> MerkleNo
     """Return one JSON leaf if it is JSON all the way down, else a branch of the items, sorted by label."""
     if is_json_like(content):
         return json_node(content, context)
+    return state_node(content, context)
+
+
+def state_node(content: Mapping[Any, Any], context: DigestContext) -> MerkleNode:
+    """Return a branch of the items, sorted by label, for instance of the tensors of a state dict."""
     for key in content:
         if not isinstance(key, str):
             raise FormatError(f"{context.where}: the key {key!r} is not text", hint="use string keys")
-    # Sorting by code points is sorting by UTF-8 bytes.
-    return branch_of(((key, content[key]) for key in sorted(content)), context)
+    total = _known_bytes(content) if context.progress.visible else None
+    with context.progress.task(f"hashing {context.where}", total=total):
+        # Sorting by code points is sorting by UTF-8 bytes.
+        return branch_of(((key, content[key]) for key in sorted(content)), context)
 
 
 def tuple_node(content: tuple[Any, ...], context: DigestContext) -> MerkleNode:
@@ -61,6 +68,13 @@ def tuple_node(content: tuple[Any, ...], context: DigestContext) -> MerkleNode:
 def list_node(content: list[Any], context: DigestContext) -> MerkleNode:
     """Return one JSON leaf if it is JSON all the way down, else the leaf of a dataset of samples."""
     return json_node(content, context) if is_json_like(content) else dataset_node(content, context)
+
+
+def _known_bytes(content: Mapping[str, Any]) -> int | None:
+    try:
+        return sum(value.nbytes for value in content.values())
+    except Exception:  # no such attribute, or not for this tensor: the bar does without a total
+        return None
 
 
 def branch_of(items: Iterable[tuple[str, Any]], context: DigestContext) -> MerkleNode:

@@ -358,6 +358,22 @@ def test_a09_consistency_between_runs_or_in_the_wrong_order() -> None:
             verify_consistency_proof(proof, older, newer)
 
 
+def test_a09_hashes_of_another_length_in_a_consistency_proof() -> None:
+    """A tree whose builder put something else than a hash in the place of a node."""
+    tree = example()
+    good = tree.prove_consistency(tree.state("p"), "p")
+    for name in ("data", "model", "config", "environment", "newer_results"):
+        for value in (b"", b"short", bytes(33)):
+            own = {name: value} | ({"older_results": value} if name == "newer_results" else {})
+            forged = replace(good, **own)
+            children = [forged.config, forged.environment, forged.newer_results]
+            epochs = branch_node_hash("epochs", forged.newer_epochs, forged.newer_epochs_root)
+            training = branch_node_hash("training", 4, tree_root([*children, epochs]))
+            root = run_root("run-a", "p", [forged.data, forged.model, training])
+            with pytest.raises(VerificationError, match="not 32 bytes"):
+                verify_consistency_proof(forged, root, root)
+
+
 # --- 1.2 JSON, numbers, text
 
 

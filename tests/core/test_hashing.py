@@ -71,6 +71,7 @@ def test_equal_bytes_under_two_algorithms_are_two_digests() -> None:
         "sha256:",
         "sha256:" + "ab" * 31,
         "sha256:" + "ab" * 33,
+        "sha256:" + "a" * 63,
         "sha256:" + "AB" * 32,
         "sha256:" + "0x" + "ab" * 31,
         "sha256:" + "ab" * 31 + "+1",

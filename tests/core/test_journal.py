@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -292,6 +294,7 @@ def test_rows_edited_by_hand_are_refused_by_their_number(journal):
         "UPDATE anchors SET network = 'gamma' WHERE id = 2",
         "UPDATE anchors SET metadata = 'text' WHERE id = 2",
         "UPDATE anchors SET error = 7 WHERE id = 2",
+        "UPDATE anchors SET commitment = CAST(commitment AS BLOB) WHERE id = 2",
         "UPDATE anchors SET checksum = x'00' WHERE id = 2",
     ):
         copy = Journal(Path(shutil.copytree(journal.path.parent, journal.path.parent.with_name("copy"))))
@@ -425,6 +428,57 @@ def test_a_locked_journal_is_told_after_a_bounded_wait_and_can_still_be_read(jou
 def test_creating_waits_a_bounded_time_for_another_process(journal):
     with journal._file_lock("journal.lock", 1), pytest.raises(StorageError, match="another process has been creating"):
         journal.enqueue(ONE, "alpha", NO_METADATA)
+    assert not journal.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "attempt"),
+    [
+        ("journal.lock", lambda journal: journal.enqueue(ONE, "alpha", NO_METADATA)),
+        ("journal.alpha.lock", lambda journal: journal.exclusive("alpha", 1).__enter__()),
+    ],
+)
+def test_a_lock_that_cannot_be_taken_is_told(journal, name, attempt):
+    (journal.path.parent / name).mkdir(parents=True)
+    with pytest.raises(StorageError, match=f"cannot lock .*/{name}: "):
+        attempt(journal)
+
+
+def test_a_failed_creation_leaves_nothing_behind(journal, monkeypatch):
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(StorageError, match=r"cannot create .*: No space left on device"):
+        journal.enqueue(ONE, "alpha", NO_METADATA)
+    assert [path.name for path in journal.path.parent.iterdir()] == ["journal.lock"]
+
+
+def test_a_file_too_large_for_the_process_is_told_in_creation(journal):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"journal .*: disk I/O error"):
+            journal.enqueue(ONE, "alpha", NO_METADATA)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not journal.path.exists()
+    assert journal.enqueue(ONE, "alpha", NO_METADATA).state is JournalState.QUEUED
+
+
+class NoWriteAheadLog(sqlite3.Connection):
+    """A file system on which SQLite stays in another journal mode, and says so only in the pragma's answer."""
+
+    def execute(self, statement, *values):
+        return super().execute(statement.replace("journal_mode = WAL", "journal_mode = DELETE"), *values)
+
+
+def test_a_file_system_without_write_ahead_log_is_refused(journal, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **kwargs: connect(*args, factory=NoWriteAheadLog, **kwargs))
+    with pytest.raises(StorageError, match=r"does not support write-ahead logging \(mode delete\)") as failure:
+        journal.enqueue(ONE, "alpha", NO_METADATA)
+    assert "local disk" in failure.value.hint
     assert not journal.path.exists()
 
 

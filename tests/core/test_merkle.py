@@ -176,6 +176,18 @@ def test_consistency_verifier_accepts_what_the_definition_accepts(
         verify_consistency(size1, size2, *(b"\xff" * 32 if i == wrong else root for i, root in enumerate(roots)), path)
 
 
+def test_a_consistency_proof_of_larger_trees_is_too_long() -> None:
+    """Hashes beyond the top, with roots that they lead to: the sizes, not the roots, say where the path ends."""
+    for size1, size2 in ((3, 7), (4, 7), (1, 2), (5, 8), (8, 16)):
+        path = [*TREE.consistency_proof(size1, size2), bytes(32)]
+        for roots in (
+            (TREE.root(size1), node_hash(TREE.root(size2), bytes(32))),
+            (node_hash(bytes(32), TREE.root(size1)), node_hash(bytes(32), TREE.root(size2))),
+        ):
+            with pytest.raises(VerificationError, match="consistency path is too long"):
+                verify_consistency(size1, size2, *roots, path)
+
+
 def test_mismatch_names_both_roots() -> None:
     with pytest.raises(RootMismatchError, match="inclusion path leads to another root") as caught:
         verify_inclusion(leaf_hash(b"a"), 0, 1, [], b"\x01" * 32)

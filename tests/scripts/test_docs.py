@@ -82,3 +82,16 @@ def test_links_lead_somewhere(page):
         assert file.exists(), f"{page.name} links to {target}"
         if anchor:
             assert anchor in anchors_of(file), f"{page.name} links to {target}#{anchor}"
+
+
+def test_messages_in_troubleshooting_are_those_of_the_program():
+    source = "".join(path.read_text(encoding="utf-8") for path in [*ROOT.glob("mrv_*/**/*.py"), ROOT / "Makefile"])
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^\*\*(.+?)\*\*", page, re.MULTILINE | re.DOTALL)
+    messages = [span for title in titles for span in re.findall(r"`([^`]+)`", title) if " " in span]
+    assert len(messages) > 10
+    for message in messages:
+        if message.startswith("ModuleNotFoundError"):
+            continue  # Python's own
+        for part in filter(None, (part.strip(" '?") for part in re.split(r"…|'[^']*'", message))):
+            assert part in source, f"{message!r}: nothing says {part!r}"
