@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,11 +21,14 @@ from benchmarks.peers import Peers
 from benchmarks.rows import Row, number
 from benchmarks.suites import SUITES, Suite
 
+_FILE_WIDTH: Final = 150
+"""Columns where the tables go to a file or a pipe."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the selected suites, one after another, and print a table for each."""
     options = _parser().parse_args(arguments)
-    console = Console(soft_wrap=False)
+    console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     seed = options.seed if options.seed is not None else secrets.randbelow(2**32)
     facts = {**machine.describe(), "other load": machine.other_load(), "seed": str(seed)}
     for name, value in facts.items():

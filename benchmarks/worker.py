@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from benchmarks.race import Measure
@@ -51,10 +50,8 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, cls: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if cls is not None:
+    def __exit__(self, *exception: object) -> None:
+        if exception[0] is not None:
             self._process.kill()
         with self._process:
             pass
@@ -124,4 +121,5 @@ def anonymous_memory(process_id: int) -> int:
         lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
     except OSError:
         raise Unavailable("not measured: needs Linux, where a process's anonymous memory can be read") from None
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+    # A process that has ended has no such line.
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)

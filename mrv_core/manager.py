@@ -177,7 +177,7 @@ class BlockchainManager:
         for name in names:
             self.journal.enqueue(commitment, name, metadata)
         failpoint("anchor.queued")
-        results = self.parallel(names, self._work_off)
+        results = self._work_off_all(names, restart=False)
         return {name: self._outcome(commitment, name, result) for name, result in results.items()}
 
     def anchor_in_background(
@@ -239,12 +239,15 @@ class BlockchainManager:
             ConfigurationError: a network that is not configured.
             StorageError: the journal cannot be read; what could be sent has been sent.
         """
-        names = self.config.networks if networks is None else networks
-        results = self.parallel(names, lambda network: self._work_off(network, restart=True))
+        self._work_off_all(self.config.networks if networks is None else networks, restart=True)
+        return self.journal.rows(only_open=True)
+
+    def _work_off_all(self, networks: Iterable[str], *, restart: bool) -> dict[str, dict[int, MrvError] | MrvError]:
+        results = self.parallel(networks, lambda network: self._work_off(network, restart))
         for name, result in results.items():
             if isinstance(result, MrvError):
                 _logger.warning("%s: %s", name, result)
-        return self.journal.rows(only_open=True)
+        return results
 
     def _outcome(self, commitment: Digest, network: str, result: dict[int, MrvError] | MrvError) -> AnchorOutcome:
         try:
@@ -258,7 +261,7 @@ class BlockchainManager:
         halted_by = next(reversed(result.values()), None) if row.state in _UNSENT else None
         return AnchorOutcome(network, row.receipt, result.get(row.id, halted_by))
 
-    def _work_off(self, network: str, *, restart: bool = False) -> dict[int, MrvError]:
+    def _work_off(self, network: str, restart: bool) -> dict[int, MrvError]:
         """Bring every open row of a network as far as it goes, oldest first; return what failed, by row number.
 
         The order matters: bytes that were prepared before a crash, or dropped by a reorg, go out before anything new

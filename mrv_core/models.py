@@ -107,7 +107,8 @@ class Model(BaseModel):
 def describe_validation_error(error: ValidationError) -> str:
     """Return one line naming the first wrong field and why; never the value, which may be a secret."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the document"
+    parts = (str(part)[:80] for part in first["loc"])
+    place = ".".join(part if part.isprintable() else ascii(part) for part in parts) or "the document"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{place}: {first['msg'].removeprefix('Value error, ')}{more}"
 

@@ -839,10 +839,14 @@ def test_threads_share_a_manager(make):
     assert [count(manager, commitment_of(name), network) for name in names for network in ("alpha", "beta")] == [1] * 16
 
 
-def test_a_network_that_another_process_uses_is_told(make, tmp_path):
+def test_a_network_that_another_process_uses_is_told(make, tmp_path, caplog):
     manager = make(real_time=True, alpha={"timeout": 0.05}, beta={})
     with Journal(tmp_path).exclusive("alpha", 1):
         outcomes = manager.anchor(ONE)
+        assert "alpha: another process has been anchoring" in caplog.text
+        caplog.clear()
+        assert [row.network for row in manager.flush()] == ["alpha"]
+        assert "alpha: another process has been anchoring" in caplog.text
     assert "alpha: another process has been anchoring" in str(outcomes["alpha"].error)
     assert outcomes["beta"].error is None
     assert manager.flush() == []
