@@ -40,10 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done[name] = run_suite(SUITES[name], sizes, options.folder, peers, seed, console)
         title = f"{name}: {SUITES[name].title}. Meanwhile: {machine.other_load()}"
         report.show(console, title, done[name], judged=not options.quick)
+    used = ", ".join(f"{name} {version}" for name, version in peers.versions.items())
+    console.print(f"peers: {used or 'none'}", highlight=False)
     console.print(report.summary([row for rows in done.values() for row in rows], judged=not options.quick))
     if options.json:
-        facts = {**facts, "sizes": "quick" if options.quick else "full", "peers": peers.versions}
-        report.write_json(options.json, facts, done)
+        document = {**facts, "sizes": "quick" if options.quick else "full", "peers": peers.versions}
+        report.write_json(options.json, document, done)
     return 0
 
 
@@ -70,6 +72,12 @@ def _no_room(suite: Suite, sizes: Sizes, folder: Path) -> str:
     return ""
 
 
+def _suite_name(text: str) -> str:
+    if text not in SUITES:
+        raise argparse.ArgumentTypeError(f"no suite {text!r}; there are {', '.join(SUITES)}")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     suites = "\n".join(f"  {name:<16} {suite.title}" for name, suite in SUITES.items())
     parser = argparse.ArgumentParser(
@@ -78,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"suites, all by default:\n{suites}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("suites", nargs="*", metavar="SUITE", choices=[*SUITES, []], help="what to measure")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", type=_suite_name, help="what to measure")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, decides nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to a file")
     parser.add_argument("--seed", type=int, help="seed of the data; random by default, and printed")

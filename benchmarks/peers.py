@@ -89,9 +89,10 @@ class Peers:
         self._say(f"installing {wanted} into {home}")
         home.parent.mkdir(exist_ok=True)
         (home.parent / ".gitignore").write_text("*\n")
+        python = home / "bin" / "python"
         for step in (
-            [sys.executable, "-m", "venv", "--clear", home],
-            [home / "bin" / "python", "-m", "pip", "install", "--quiet", *peer.requirements],
+            [sys.executable, "-m", "venv", "--clear", str(home)],
+            [str(python), "-m", "pip", "install", "--quiet", *peer.requirements],
         ):
             result = subprocess.run(step, capture_output=True, text=True, check=False)
             if result.returncode:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from mrv_core.driver import EMBEDDED, NetworkSettings
 
@@ -16,6 +16,9 @@ _KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _CURVE_ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 """Order of secp256k1 (SEC 2, section 2.4.1); private keys are below it."""
+
+_CHAIN_IDS: Final[Mapping[str, int]] = {"mainnet": 1, "sepolia": 11155111, "polygon": 137, "arbitrum": 42161}
+"""EIP-155 chain ids by the names that `network` takes; `localhost` has none, a development node chooses its own."""
 
 
 def _check_url(value: str) -> str:
@@ -49,6 +52,7 @@ class EthereumSettings(NetworkSettings):
         contract_address: The MLProvenance contract on a real chain.
         gas_limit: Most gas that one anchor may use.
         gas_price: Most to pay for a unit of gas on a real chain, in gwei; `auto` asks it. The embedded chain is free.
+        network: Name of a public chain, which stands for its chain id, or `localhost`, which stands for none.
         chain_id: EIP-155 chain id that the chain must have.
         path: File of the embedded chain; relative to the network's folder.
     """
@@ -57,6 +61,7 @@ class EthereumSettings(NetworkSettings):
         "BLOCKCHAIN_RPC_URL": "rpc_url",
         "CONTRACT_ADDRESS": "contract_address",
         "PRIVATE_KEY": "private_key",
+        "NETWORK": "network",
         "ETH_RPC_URL": "rpc_url",
         "ETH_PRIVATE_KEY": "private_key",
     }
@@ -66,5 +71,16 @@ class EthereumSettings(NetworkSettings):
     contract_address: Annotated[str, AfterValidator(_check_address)] | None = None
     gas_limit: int = Field(default=300_000, ge=21_000, le=30_000_000)
     gas_price: Literal["auto"] | Annotated[float, Field(gt=0, le=100_000)] = "auto"
+    network: Literal["localhost", "mainnet", "sepolia", "polygon", "arbitrum"] | None = None
     chain_id: int | None = Field(default=None, ge=1, lt=2**53)
     path: str = Field(default="chain.sqlite3", min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_chain_id_from_network(cls, values: Any) -> Any:
+        expected = _CHAIN_IDS.get(str(values.get("network"))) if isinstance(values, dict) else None
+        if expected is None:
+            return values
+        if values.get("chain_id") not in (None, expected):
+            raise ValueError(f"network {values['network']} has the chain_id {expected}, not the one given")
+        return {**values, "chain_id": expected}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mrv_cli.exit_codes import ExitCode
     from mrv_cli.runs import Place, RunOverview
     from mrv_core.config import Config
-    from mrv_core.journal import JournalRow
+    from mrv_core.journal import Journal, JournalRow
     from mrv_core.manager import BlockchainManager
 
 STATUS_EXAMPLES = """\b
@@ -103,6 +103,7 @@ def flush(base_dir: BaseDirOption = DEFAULT_BASE_DIR, config: ConfigOption = Non
     settings = read_config(config)
     existing(base_dir, "artifacts folder", "name it with --base-dir")
     with BlockchainManager(settings, base_dir=base_dir) as manager:
+        _queue_what_is_not(base_dir, settings, manager.journal)
         before = manager.journal.rows(only_open=True)
         left = [_with_reason(row, manager) for row in manager.flush()]
     _collect_receipts(base_dir, settings, before)
@@ -166,18 +167,31 @@ def _with_reason(row: JournalRow, manager: BlockchainManager) -> JournalRow:
     return row
 
 
+def _queue_what_is_not(base_dir: Path, config: Config, journal: Journal) -> None:
+    """Let the runs whose process ended between writing an anchor down and queueing it queue it now."""
+    from mrv_cli.runs import NOT_SENT, find_runs, overview
+
+    for path in find_runs(base_dir):
+        places = (place for item in overview(path, journal).anchors for place in item.places.values())
+        if any(place.state == NOT_SENT for place in places):
+            _reopen(path, config, "has anchors that are not queued")
+
+
 def _collect_receipts(base_dir: Path, config: Config, rows: Sequence[JournalRow]) -> None:
     """Let the runs that these rows belong to take the journal's new receipts into their folders."""
-    from mrv_core.tracker import ProvenanceTracker
-
     for run_id in dict.fromkeys(str(row.metadata.get("run_id", "")) for row in rows):
         path = base_dir / Path(run_id).name
-        if not run_id or not (path / "run.json").is_file():
-            continue
-        try:
-            ProvenanceTracker.open(path, config).close()
-        except MrvError as error:
-            note(f"{path} keeps its old receipts: {error.message}")
+        if run_id and (path / "run.json").is_file():
+            _reopen(path, config, "keeps its old receipts")
+
+
+def _reopen(path: Path, config: Config, otherwise: str) -> None:
+    from mrv_core.tracker import ProvenanceTracker
+
+    try:
+        ProvenanceTracker.open(path, config).close()
+    except MrvError as error:
+        note(f"{path} {otherwise}: {error.message}")
 
 
 _STYLES = {"final": "green", "rejected": "red", "replaced": "red", "not sent": "red"}

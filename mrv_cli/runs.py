@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mrv_core.errors import FormatError, StorageError
 from mrv_core.journal import Journal, JournalRow
 from mrv_core.models import Receipt, format_time
 from mrv_core.run_folder import Anchor, RunFile, RunFolder
+
+NOT_SENT: Final = "not sent"
+"""State of an anchor that neither the journal nor the run folder knows anything of but its root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Place:
     """One anchor on one network, as recorded; nobody was asked.
 
     Attributes:
-        state: State in the journal, or of the receipt in the run folder, or `not sent`.
+        state: State in the journal, or of the receipt in the run folder, or `NOT_SENT`.
         reference: Transaction id or CID.
         error: Why the last attempt failed, if it did.
     """
@@ -119,7 +122,7 @@ def _place(row: JournalRow | None, receipt: Receipt | None) -> Place:
         return Place(str(row.state), row.reference, row.error)
     if receipt is not None:
         return Place(receipt.state.lower(), receipt.reference, None)
-    return Place("not sent", None, None)
+    return Place(NOT_SENT, None, None)
 
 
 def row_json(row: JournalRow) -> dict[str, Any]:

@@ -143,7 +143,8 @@ def compare_model(tree: MLProvenanceMerkleTree, model: Any, *, progress: bool | 
 def _node_like(committed: MerkleNode, content: Any, progress: bool | None) -> MerkleNode:
     algorithm = _algorithm(committed)
     if not isinstance(content, _Parts):
-        return content_node(content, algorithm=algorithm, label=committed.label, progress=progress)
+        # What was committed says whether a link belongs there, not a setting of the verifier.
+        return content_node(content, algorithm=algorithm, label=committed.label, progress=progress, symlinks="record")
     parts = (content_node(part, algorithm=algorithm, label=name, progress=progress) for name, part in content.items())
     return MerkleNode.branch(committed.label, parts)
 

@@ -13,6 +13,8 @@ from a whole one; it authenticates nothing, since whoever edits a file can seal 
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -24,7 +26,7 @@ from pydantic import Field
 
 from mrv_core.canonical import canonical_bytes, canonical_digest, parse_json
 from mrv_core.errors import FormatError, RunStateError, StorageError
-from mrv_core.files import PRIVATE_FILE, make_folder, read_limited, storage_error, write_atomic
+from mrv_core.files import PRIVATE_FILE, PRIVATE_FOLDER, make_folder, read_limited, storage_error, write_atomic
 from mrv_core.models import DigestField, Json, Model, Receipt, TimeField
 from mrv_core.provenance_tree import (
     SHAPE,
@@ -154,8 +156,8 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, base_dir: Path, run: RunFile) -> Self:
-        """Make the folder of a new run.
+    def create(cls, base_dir: Path, run: RunFile, tree: MLProvenanceMerkleTree) -> Self:
+        """Make the folder of a new run; where that fails, nothing of it stays.
 
         Raises:
             RunStateError: a run with this id exists.
@@ -163,19 +165,26 @@ class RunFolder:
         """
         path = make_folder(base_dir) / check_run_id(run.run_id)
         try:
-            path.mkdir(mode=0o700)
+            path.mkdir(mode=PRIVATE_FOLDER)
         except FileExistsError as error:
-            raise RunStateError(
-                f"{path} exists already", hint="choose another run id, or reopen it with ProvenanceTracker.open"
-            ) from error
+            whole = os.path.lexists(path / "run.json")
+            way_out = "reopen it with ProvenanceTracker.open" if whole else "remove it, since it holds no run"
+            raise RunStateError(f"{path} exists already", hint=f"choose another run id, or {way_out}") from error
         except OSError as error:
             raise storage_error("create the folder", path, error) from error
         folder = cls(path)
-        make_folder(path / "epochs")
-        make_folder(path / "anchors")
-        folder._write("tree.json", TreeFile(run_id=run.run_id, rows=()))
-        folder._write("run.json", run)
+        try:
+            folder._fill(run, tree)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         return folder
+
+    def _fill(self, run: RunFile, tree: MLProvenanceMerkleTree) -> None:
+        make_folder(self.path / "epochs")
+        make_folder(self.path / "anchors")
+        self.write_tree(tree)
+        self._write("run.json", run)  # last: where it is, the run is whole
 
     @classmethod
     def open(cls, path: Path) -> Self:

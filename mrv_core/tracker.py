@@ -13,8 +13,10 @@ with ProvenanceTracker(config=config) as run:
 from __future__ import annotations
 
 import logging
+import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -73,17 +75,16 @@ class ProvenanceTracker:
         if run_id == STORES_FOLDER:
             raise FormatError(f"run id {run_id!r} is the folder of the embedded networks", hint="choose another run id")
         self._start(Path(base_dir), config, registry, progress)
-        run = RunFile(
+        self._run = RunFile(
             run_id=run_id if run_id is not None else new_run_id(),
             hash_algorithm=self.config.hash_algorithm,
             started_at=utc_now(),
         )
-        self._folder = RunFolder.create(self.base_dir, run)
-        self._lock = self._folder.lock()
-        self._run = run
-        self._tree = MLProvenanceMerkleTree(run.run_id)
+        self._tree = MLProvenanceMerkleTree(self._run.run_id)
+        self._tree.set("training/environment", self._json(describe_environment()))
         self._anchors: list[Anchor] = []
-        self._set("training/environment", self._json(describe_environment()))
+        self._folder = RunFolder.create(self.base_dir, self._run, self._tree)
+        self._lock = self._folder.lock()
 
     @classmethod
     def open(
@@ -108,6 +109,7 @@ class ProvenanceTracker:
         tracker._lock = tracker._folder.lock()
         try:
             tracker._read()
+            tracker._queue_what_is_not()
         except MrvError:
             tracker._lock.release()
             raise
@@ -119,6 +121,7 @@ class ProvenanceTracker:
             config = find_config()
         self.config = config if isinstance(config, Config) else load_config(config, registry=registry)
         self.base_dir = base_dir
+        self._process = os.getpid()
         self._progress = progress
         self._automatic = False
         self._results: JsonValue = None
@@ -189,9 +192,7 @@ class ProvenanceTracker:
                 nodes[f"data/{name}"] = self._content(content, name)
         if "data/training" not in nodes:
             raise FormatError("there is no training data", hint="track_data(train_data, test_data=None)")
-        for path, node in nodes.items():
-            self._tree.set(path, node)
-        self._folder.write_tree(self._tree)
+        self._set(nodes)
         self._anchor_before_if_ready()
 
     def track_model(self, model: Any) -> None:
@@ -206,9 +207,7 @@ class ProvenanceTracker:
         """
         self._require_before_first_anchor("model")
         content = model_nodes(model, algorithm=self._run.hash_algorithm, progress=self._progress)
-        self._tree.set("model/architecture", content.architecture)
-        self._tree.set("model/weights", content.weights)
-        self._folder.write_tree(self._tree)
+        self._set({"model/architecture": content.architecture, "model/weights": content.weights})
         self._anchor_before_if_ready()
 
     def track_epoch(
@@ -240,13 +239,11 @@ class ProvenanceTracker:
         state = None
         if model is not None:
             state = weights_node(model, algorithm=self._run.hash_algorithm, progress=self._progress)
-        self._tree.append_epoch(
-            epoch,
-            model_state=state,
-            metrics=self._measured(metrics, f"metrics of epoch {epoch}"),
-            privacy_metrics=self._measured(privacy_metrics, f"privacy metrics of epoch {epoch}"),
-        )
-        self._folder.write_epoch(self._tree)
+        measured = self._measured(metrics, f"metrics of epoch {epoch}")
+        privacy = self._measured(privacy_metrics, f"privacy metrics of epoch {epoch}")
+        with self._undone_on_failure():
+            self._tree.append_epoch(epoch, model_state=state, metrics=measured, privacy_metrics=privacy)
+            self._folder.write_epoch(self._tree)
         if self.config.storage_options.store_epoch_checkpoints:
             self._anchor(CHECKPOINT, wait=False)
         return self._tree.root(CHECKPOINT)
@@ -269,7 +266,7 @@ class ProvenanceTracker:
             StorageError: nothing was sent because it could not be written down first.
         """
         self._require_before_first_anchor("the training configuration")
-        self._set("training/config", self._json(training_config if training_config is not None else {}))
+        self._set({"training/config": self._json(training_config if training_config is not None else {})})
         if not self.config.storage_options.store_before_training:
             return {}
         return self._anchor(BEFORE)
@@ -289,8 +286,8 @@ class ProvenanceTracker:
             FormatError: a value that JSON cannot carry.
             StorageError: nothing was sent because it could not be written down first.
         """
-        self._require_open()
-        self._set("training/results", self._json(training_results if training_results is not None else {}))
+        self._require_writable(complete=self._complete)
+        self._set({"training/results": self._json(training_results if training_results is not None else {})})
         if not self.config.storage_options.store_after_training:
             return {}
         return self._anchor(AFTER)
@@ -314,38 +311,56 @@ class ProvenanceTracker:
         names = self.config.require_networks(networks)
         if not names:
             raise ConfigurationError(f"{self.config.source}: no network is selected", hint="see 'mrv networks'")
-        state = self._tree.state(phase)
-        root = self._tree.root(state)
-        self._anchors.append(Anchor(f"{len(self._anchors):03d}-{phase}", self._anchor_file(state, root, names)))
-        self._folder.write_anchor(self._anchors[-1])
-        metadata: dict[str, JsonValue] = {"format": self._run.format, "phase": phase, "run_id": self.run_id}
+        file = self._anchor_file(self._tree.state(phase), names)
+        anchor = Anchor(f"{len(self._anchors):03d}-{phase}", file)
+        self._folder.write_anchor(anchor)
+        self._anchors.append(anchor)
         if not wait:
-            self._manager.anchor_in_background(root, metadata, names)
+            self._manager.anchor_in_background(file.root, self._metadata(phase), names)
             return {}
-        outcomes = self._manager.anchor(root, metadata, names)
+        outcomes = self._manager.anchor(file.root, self._metadata(phase), names)
         self.collect_receipts()
         return {name: outcome.receipt.reference for name, outcome in outcomes.items() if outcome.receipt is not None}
 
-    def _anchor_file(self, state: TreeState, root: Digest, networks: tuple[str, ...]) -> AnchorFile:
+    def _metadata(self, phase: str) -> dict[str, JsonValue]:
+        return {"format": self._run.format, "phase": phase, "run_id": self.run_id}
+
+    def _anchor_file(self, state: TreeState, networks: tuple[str, ...]) -> AnchorFile:
         return AnchorFile(
             run_id=self.run_id,
             phase=state.phase,
             epochs=state.epochs,
             slots=state.slots,
-            root=root,
+            root=self._tree.root(state),
             outline=outline(self._tree, state),
             networks=networks,
             receipts={},
         )
 
+    def _queue_what_is_not(self) -> None:
+        """Queue what was written into the run folder and then, because the process ended there, nowhere else."""
+        for anchor in self._anchors:
+            rows = self._manager.journal.rows(commitment=anchor.file.root)
+            known = {*anchor.file.receipts, *(row.network for row in rows)}
+            for network in anchor.file.networks:
+                if network not in known:
+                    self._manager.journal.enqueue(anchor.file.root, network, self._metadata(anchor.file.phase))
+
     def collect_receipts(self) -> None:
-        """Copy the journal's newest receipts into the run folder, so that the folder verifies without the journal."""
+        """Copy the journal's newest receipts into the run folder, so that the folder verifies without the journal.
+
+        Raises:
+            RunStateError: this is a fork of the process that opened the run.
+            StorageError: the run folder cannot be written, or the journal not read.
+        """
+        self._require_own_process()
         for index, anchor in enumerate(self._anchors):
             rows = self._manager.journal.rows(commitment=anchor.file.root)
             receipts = {**anchor.file.receipts, **{row.network: row.receipt for row in rows if row.receipt is not None}}
             if receipts != anchor.file.receipts:
-                self._anchors[index] = Anchor(anchor.name, anchor.file.model_copy(update={"receipts": receipts}))
-                self._folder.write_anchor(self._anchors[index])
+                newer = Anchor(anchor.name, anchor.file.model_copy(update={"receipts": receipts}))
+                self._folder.write_anchor(newer)
+                self._anchors[index] = newer
 
     # --- verifying ----------------------------------------------------------------------------------------------
 
@@ -450,18 +465,35 @@ class ProvenanceTracker:
         }
 
     def save(self) -> Path:
-        """Write everything to the run folder, which every tracking call has done already, and return the folder."""
+        """Write everything to the run folder, which every tracking call has done already, and return the folder.
+
+        Raises:
+            RunStateError: this is a fork of the process that opened the run.
+            StorageError: it cannot be written.
+        """
+        self._require_own_process()
         self._manager.wait_for_background()
         self._folder.write_tree(self._tree)
+        self._queue_what_is_not()
         self.collect_receipts()
         return self.run_folder
 
     def close(self) -> None:
-        """Save, and release the run for other processes."""
+        """Save, and release the run for other processes. In a fork this does nothing: the run is its parent's.
+
+        Raises:
+            StorageError: it cannot be written; the run is released all the same.
+        """
+        if self._is_fork:
+            return
         try:
             self.save()
-        finally:
+        except MrvError:
             self._manager.close()
+            raise
+        else:  # and not after an interrupt: whoever presses Ctrl-C again is not kept waiting for networks again
+            self._manager.close()
+        finally:
             self._lock.release()
 
     # --- automatic mode -----------------------------------------------------------------------------------------
@@ -474,13 +506,24 @@ class ProvenanceTracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Anchor the end of a training that succeeded; after an exception keep everything and anchor nothing."""
+        if self._is_fork:
+            return
+        if kind is not None:
+            self._close_after(kind)
+            return
         try:
-            if error is None and not self._complete:
+            if not self._complete:
                 self.store_merkle_on_blockchain_after_training(self._final_results())
-            elif error is not None:
-                _logger.warning("%s ended by %s; everything tracked is in %s", self.run_id, kind, self.run_folder)
         finally:
             self.close()
+
+    def _close_after(self, kind: type[BaseException]) -> None:
+        """Close after an exception of the training, which nothing that goes wrong here may replace."""
+        _logger.warning("%s ended by %s; everything tracked is in %s", self.run_id, kind.__name__, self.run_folder)
+        try:
+            self.close()
+        except MrvError as error:
+            _logger.error("%s: %s", self.run_id, error)
 
     def _anchor_before_if_ready(self) -> None:
         filled = self._tree.state(BEFORE).slots
@@ -490,8 +533,12 @@ class ProvenanceTracker:
     def _anchor_before(self) -> None:
         if "training/config" not in self._tree.state(BEFORE).slots:
             self.store_merkle_on_blockchain_before_training(self.config.training)
+        elif self._is_wanted(BEFORE) and not self._anchors and not self._tree.epoch_count:
+            self._anchor(BEFORE)  # an earlier attempt got no further than the configuration
 
-    def _final_results(self) -> Mapping[str, Any]:
+    def _final_results(self) -> Any:
+        if not (committed := self._tree.node("training/results")).is_absent:
+            return committed.value  # an earlier attempt got no further than the results
         if isinstance(self._results, dict):
             return self._results
         last = self._tree.epochs[-1].child("metrics").value if self._tree.epochs else None
@@ -500,11 +547,37 @@ class ProvenanceTracker:
     # --- helpers ------------------------------------------------------------------------------------------------
 
     @property
-    def _complete(self) -> bool:
+    def _is_fork(self) -> bool:
+        return os.getpid() != self._process
+
+    @property
+    def _has_results(self) -> bool:
         return "training/results" in self._tree.state(AFTER).slots
 
+    @property
+    def _complete(self) -> bool:
+        """Whether the end is written down: the results, and their anchor where there is to be one."""
+        anchored = any(anchor.file.phase == AFTER for anchor in self._anchors)
+        return anchored or (self._has_results and not self._is_wanted(AFTER))
+
+    def _is_wanted(self, phase: str) -> bool:
+        options = self.config.storage_options
+        wanted = {BEFORE: options.store_before_training, AFTER: options.store_after_training}
+        return self.config.enabled and wanted[phase]
+
+    def _require_own_process(self) -> None:
+        if self._is_fork:
+            raise RunStateError(
+                f"run {self.run_id} is written by the process {self._process}, this is a fork of it",
+                hint="track in the process that began the run",
+            )
+
     def _require_open(self) -> None:
-        if self._complete:
+        self._require_writable(complete=self._has_results)
+
+    def _require_writable(self, *, complete: bool) -> None:
+        self._require_own_process()
+        if complete:
             raise RunStateError(f"run {self.run_id} is complete", hint="start a new ProvenanceTracker")
 
     def _require_before_first_anchor(self, what: str) -> None:
@@ -516,9 +589,26 @@ class ProvenanceTracker:
         if self._tree.epoch_count:
             raise RunStateError(f"{what} cannot change after the first epoch", hint="track it before training")
 
-    def _set(self, path: str, node: MerkleNode) -> None:
-        self._tree.set(path, node)
-        self._folder.write_tree(self._tree)
+    def _set(self, nodes: Mapping[str, MerkleNode]) -> None:
+        with self._undone_on_failure():
+            for path, node in nodes.items():
+                self._tree.set(path, node)
+            self._folder.write_tree(self._tree)
+
+    @contextmanager
+    def _undone_on_failure(self) -> Iterator[None]:
+        """Put the tree back where a step cannot be stored, so that the same step can be tried again."""
+        tree, epochs = self._tree, self._tree.epoch_count
+        slots = {path: tree.node(path) for path in tree.state("present").slots}
+        try:
+            yield
+        except BaseException:
+            self._tree = MLProvenanceMerkleTree(self.run_id)
+            for path, node in slots.items():
+                self._tree.set(path, node)
+            for epoch in tree.epochs[:epochs]:
+                self._tree.append_epoch_node(epoch)
+            raise
 
     def _content(self, content: Any, label: str) -> MerkleNode:
         return content_node(content, algorithm=self._run.hash_algorithm, label=label, progress=self._progress)

@@ -55,11 +55,13 @@ class Classifier(Protocol):
 
     Attributes:
         name: What it is, for people and for the record.
-        model: What the tracker commits to.
     """
 
     name: str
-    model: Any
+
+    @property
+    def model(self) -> Any:
+        """What the tracker commits to, as it is now."""
 
     def train_epoch(self) -> float:
         """Train one epoch and return its mean loss."""
@@ -92,6 +94,8 @@ def make_classifier(settings: TrainingSettings, data: ImageData) -> Classifier:
         return MlpClassifier(settings, data)
     if not has_torch():
         raise ConfigurationError("the model 'cnn' needs PyTorch", hint="pip install torch, or choose 'mlp'")
+    if settings.privacy is not None and find_spec("opacus") is None:
+        raise ConfigurationError("differential privacy needs Opacus", hint="pip install opacus")
     return CnnClassifier(settings, data)
 
 
@@ -104,24 +108,29 @@ class MlpClassifier:
         self.name = "multi-layer perceptron of scikit-learn, 64 hidden units"
         self._scale = 1.0 / data.largest
         self._images, self._labels = self._flat(data.train_images), data.train_labels
-        self.model = MLPClassifier(
+        self._estimator = MLPClassifier(
             hidden_layer_sizes=(64,),
             learning_rate_init=settings.learning_rate,
             batch_size=min(settings.batch_size, len(self._labels)),
             random_state=settings.seed,
         )
         # scikit-learn draws the initial weights in the first call, so the record begins after one step.
-        first = slice(self.model.batch_size)
-        self.model.partial_fit(self._images[first], self._labels[first], classes=np.arange(data.classes))
+        first = slice(self._estimator.batch_size)
+        self._estimator.partial_fit(self._images[first], self._labels[first], classes=np.arange(data.classes))
+
+    @property
+    def model(self) -> Mapping[str, Array]:
+        """The weights by name: unlike the whole estimator, they fit into a file that is safe to load."""
+        return self.weights()
 
     def train_epoch(self) -> float:
         """See `Classifier`."""
-        self.model.partial_fit(self._images, self._labels)
-        return float(self.model.loss_)
+        self._estimator.partial_fit(self._images, self._labels)
+        return float(self._estimator.loss_)
 
     def accuracy(self, images: Array, labels: Array) -> float:
         """See `Classifier`."""
-        return float(self.model.score(self._flat(images), labels))
+        return float(self._estimator.score(self._flat(images), labels))
 
     def privacy_metrics(self) -> None:
         """See `Classifier`."""
@@ -129,7 +138,7 @@ class MlpClassifier:
 
     def weights(self) -> dict[str, Array]:
         """See `Classifier`."""
-        named = {"coefs_": self.model.coefs_, "intercepts_": self.model.intercepts_}
+        named = {"coefs_": self._estimator.coefs_, "intercepts_": self._estimator.intercepts_}
         return {f"{name}.{index}": array for name, arrays in named.items() for index, array in enumerate(arrays)}
 
     def _flat(self, images: Array) -> Array:
@@ -145,7 +154,7 @@ class CnnClassifier:
         torch.manual_seed(settings.seed)
         self._scale, self._batch_size = 1.0 / data.largest, min(settings.batch_size, len(data.train_labels))
         self.name = "convolutional network of PyTorch, two layers"
-        self.model = _network(side=data.train_images.shape[1], classes=data.classes)
+        self.model: Any = _network(side=data.train_images.shape[1], classes=data.classes)
         self._network = self.model
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         samples = torch.utils.data.TensorDataset(
@@ -157,8 +166,6 @@ class CnnClassifier:
             self._make_private(settings.privacy)
 
     def _make_private(self, privacy: PrivacySettings) -> None:
-        if find_spec("opacus") is None:
-            raise ConfigurationError("differential privacy needs Opacus", hint="pip install opacus")
         import torch
         from opacus import PrivacyEngine
 

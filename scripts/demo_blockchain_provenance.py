@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from safetensors_file import save_safetensors
 from tampering import Outcome, tamperings, try_all
-from tracked_training import read_settings, say_error, say_verified, train_and_track
+from tracked_training import quiet_logging, read_settings, say_error, say_verified, train_and_track
 from training_data import ImageData, load_digits
 
 from mrv_cli.exit_codes import OF_VERDICT, ExitCode, exit_code_of
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demonstrate(options: argparse.Namespace, console: Console) -> int:
     config = load_config(options.config)
+    quiet_logging(config)
     data = load_digits()
     settings = read_settings({"epochs": options.epochs, "learning_rate": 0.003}, "the command line")
     classifier = make_classifier(settings, data)

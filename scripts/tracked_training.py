@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.markup import escape
 from training_data import ImageData
 
 from mrv_core.canonical import canonical_bytes
+from mrv_core.config import Config
 from mrv_core.errors import ConfigurationError, MrvError
 from mrv_core.models import describe_validation_error
 from mrv_core.tracker import ProvenanceTracker
@@ -79,6 +81,11 @@ def say_verified(console: Console, result: Mapping[str, Any]) -> None:
         console.print("✅ Provenance chain integrity verified!")
     else:
         console.print(f"❌ Provenance chain integrity failed! {escape(result['verdict'])}: {escape(result['summary'])}")
+
+
+def quiet_logging(config: Config) -> None:
+    """Keep the log off the console, which tells every outcome itself, unless the configuration says debug."""
+    logging.basicConfig(level=logging.DEBUG if config.debug else logging.CRITICAL)
 
 
 def say_error(console: Console, error: MrvError) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from classifiers import has_torch, make_classifier
 from rich.console import Console
-from tracked_training import read_settings, say_error, say_verified, train_and_track
+from tracked_training import quiet_logging, read_settings, say_error, say_verified, train_and_track
 from training_data import ImageData, load_digits, load_mnist
 
 from mrv_cli.exit_codes import OF_VERDICT, exit_code_of
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(config_path: Path, data_folder: Path | None, base_dir: Path, console: Console) -> int:
     """Train, record, verify and report; return the exit status."""
     config = load_config(config_path)
+    quiet_logging(config)
     settings = read_settings(config.training, config.source)
     data = load_mnist(data_folder) if data_folder is not None else load_digits()
     console.print(f"📊 Data: {data.name}, {len(data.train_labels)} for training, {len(data.test_labels)} for testing")

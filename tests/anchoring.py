@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mrv_core.manager as manager_module
 from mrv_core.config import load_config
 from mrv_core.errors import MrvError
 from mrv_core.hashing import Digest, HashFactory
@@ -81,11 +82,13 @@ def fork_server() -> Iterator[ForkServer]:
 def perform(job: Mapping[str, Any]) -> None:
     """Do one job: `base`, `networks`, and the names to `anchor` or `enqueue`, or neither to flush.
 
-    `failpoint` arms one; `largest_file` is a limit in bytes for every file that the process writes.
+    `failpoint` arms one. `full_from` is the failpoint from which on the process can write nothing more, or an empty
+    text for the beginning.
     """
     os.environ["MRV_FAILPOINT"] = job.get("failpoint", "")
-    if "largest_file" in job:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], job["largest_file"]))
+    if "full_from" in job:
+        manager_module.failpoint = lambda name: _fill_disk() if name == job["full_from"] else None
+        manager_module.failpoint("")
     base, networks = Path(job["base"]), job["networks"]
     if "enqueue" in job:
         for name in job["enqueue"]:
@@ -97,6 +100,10 @@ def perform(job: Mapping[str, Any]) -> None:
             manager.anchor(commitment_of(name), {"name": name})
         if "anchor" not in job:
             manager.flush()
+
+
+def _fill_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def _start(job: Mapping[str, Any], go: tuple[int, int]) -> int:

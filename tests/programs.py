@@ -7,6 +7,7 @@ The program then is that process's main program: its traceback, exit status and 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -80,6 +81,13 @@ class Programs:
         return json.loads(self._server.stdout.readline())
 
 
+def configure(work: Path, storage_options: dict[str, bool] | None = None, **sections: Any) -> None:
+    """Write the configuration that trackers and commands in a folder find by themselves."""
+    blockchain = {"networks": list(sections), "storage_options": storage_options or {}, **sections}
+    (work / "configs").mkdir(exist_ok=True)
+    (work / "configs" / "blockchain_config.json").write_text(json.dumps({"blockchain": blockchain}))
+
+
 @contextmanager
 def programs(*prefix: str, preload: Sequence[str] = ()) -> Iterator[Programs]:
     """Start a server, with the in-memory driver installed the way any plugin is.
@@ -147,6 +155,9 @@ def _enter(job: dict[str, Any], out: int, err: int) -> None:
 if __name__ == "__main__":
     from importlib import import_module
 
+    limit = sys.getrecursionlimit()
     for module in [*_USUAL, *sys.argv[1:]]:
         import_module(module)
+    sys.setrecursionlimit(limit)  # py_ecc raises it
+    gc.freeze()  # what is imported is nothing to collect when a program ends
     exec(compile(_serve(), "<program>", "exec"), {"__name__": "__main__"})  # noqa: S102

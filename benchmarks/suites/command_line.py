@@ -28,7 +28,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     yield bench.compare("mrv --help, against ots --help", ours, _ots(bench), Goal(">", 1), rounds=rounds)
     with Worker("small_run", folder=bench.folder) as worker:
         run = worker.call("run", bench.folder / "artifacts", bench.seed).value
-    verify = command([mrv, "verify", run, "--json"], bench.folder, env)
+    verify = command([mrv, "verify", run], bench.folder, env)
     result = race(verify, command([sys.executable, "-c", "pass"]), rounds)
     slower = median(mine / theirs for mine, theirs in zip(result.ours, result.peer, strict=True))
     details = f"{slower:.0f} times 'python -c pass', which takes {seconds(median(result.peer))}"

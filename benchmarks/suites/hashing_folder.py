@@ -66,7 +66,7 @@ def _b3sum(bench: Bench, folder: Path) -> Iterator[Measure]:
     program = bench.peers.b3sum()
     names = bench.folder / "names.txt"
     names.write_text("".join(f"{path}\n" for path in sorted(folder.glob("*/*.bin"))))
-    pipeline = ["xargs", "-a", names, f"-P{cores()}", "-n500", program, "--num-threads", "1"]
+    pipeline: list[str | Path] = ["xargs", "-a", names, f"-P{cores()}", "-n500", program, "--num-threads", "1"]
     lines = subprocess.run(pipeline, capture_output=True, check=True).stdout.splitlines()
     require_equal("number of files", bench.sizes.files, len(lines))
     yield command(pipeline)

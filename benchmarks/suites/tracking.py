@@ -22,8 +22,8 @@ def _shares(bench: Bench) -> tuple[list[float], str]:
     if find_spec("torch") is None:
         raise Unavailable("not measured: pip install torch")
     with Worker("training", folder=bench.folder) as worker:
-        facts = worker.call("prepare", bench.folder / "artifacts", bench.seed, bench.sizes.epoch_s).value
+        parameters = worker.call("prepare", bench.folder / "artifacts", bench.seed, bench.sizes.epoch_s).value
         epochs = [worker.call("epoch", number).value for number in range(bench.sizes.few)]
     tracking, training = (median(epoch[part] for epoch in epochs) for part in ("tracking", "training"))
-    details = f"{seconds(tracking)} of {seconds(training)}; CNN of {facts['parameters']:,} parameters, weights hashed"
+    details = f"{seconds(tracking)} of {seconds(training)}; CNN of {parameters:,} parameters, weights hashed"
     return [100 * epoch["tracking"] / (epoch["tracking"] + epoch["training"]) for epoch in epochs], details

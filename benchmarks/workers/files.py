@@ -9,18 +9,18 @@ from protocol import serve
 from mrv_core.digests import content_node, digest_file
 
 
-def ours(path):
+def ours(path: str) -> str:
     """Return the BLAKE3 digest of a file."""
     return digest_file(path, progress=False).hex
 
 
-def sha256(path):
+def sha256(path: str) -> str:
     """Return the SHA-256 digest of a file, read as the standard library does it best."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder(path):
+def folder(path: str) -> str:
     """Return the root over all files of a folder."""
     return content_node(Path(path), progress=False).hash.hex()
 

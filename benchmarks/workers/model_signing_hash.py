@@ -5,13 +5,14 @@ import model_signing
 from protocol import serve
 
 
-def file(path):
+def file(path: str) -> str:
     """Return the SHA-256 that the manifest of a single file holds."""
     (descriptor,) = model_signing.hashing.hash(path).resource_descriptors()
-    return descriptor.digest.digest_hex
+    digest: str = descriptor.digest.digest_hex
+    return digest
 
 
-def folder(path):
+def folder(path: str) -> int:
     """Return the number of files in the manifest of a folder."""
     return len(list(model_signing.hashing.hash(path).resource_descriptors()))
 

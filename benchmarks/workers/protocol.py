@@ -5,9 +5,11 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
-def serve(actions):
+def serve(actions: Mapping[str, Callable[..., Any]]) -> None:
     """Answer requests `[action, argument, ...]` with the action's result and the seconds it took, until input ends."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not get between the answers

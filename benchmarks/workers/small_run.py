@@ -7,7 +7,7 @@ from protocol import serve
 from mrv_core import ProvenanceTracker
 
 
-def run(base_dir, seed):
+def run(base_dir: str, seed: int) -> str:
     """Track and anchor a run; return its folder."""
     random = np.random.default_rng(seed)
     weights = {"weight": random.standard_normal((64, 10)), "bias": np.zeros(10)}

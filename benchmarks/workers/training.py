@@ -2,6 +2,7 @@
 """A small PyTorch training whose every epoch is tracked, in a process of its own."""
 
 import time
+from typing import Any
 
 import torch
 from protocol import serve
@@ -10,11 +11,12 @@ from torch import nn
 from mrv_core import ProvenanceTracker
 
 BATCH = 64
-state = {}
+BATCHES = 10
+state: dict[str, Any] = {}
 
 
-def prepare(base_dir, seed, epoch_s):
-    """Make data, model and run, and find out how many batches make an epoch of at least so many seconds."""
+def prepare(base_dir: str, seed: int, epoch_s: float) -> int:
+    """Make data, model and run; every epoch will take at least so many seconds."""
     torch.manual_seed(seed)
     state["images"] = torch.randn(4096, 1, 28, 28)
     state["labels"] = torch.randint(10, (4096,))
@@ -24,31 +26,26 @@ def prepare(base_dir, seed, epoch_s):
         nn.Flatten(), nn.Linear(32 * 7 * 7, 128), nn.ReLU(), nn.Linear(128, 10),
     )  # fmt: skip
     state["optimizer"] = torch.optim.SGD(state["model"].parameters(), lr=0.01)
-    _train(20)
-    start = time.perf_counter()
-    batches = 0
-    while time.perf_counter() - start < 1.1 * epoch_s:
-        _train(10)
-        batches += 10
-    state["batches"] = batches
+    state["epoch_s"] = epoch_s
+    _train(BATCHES)
     run = state["run"] = ProvenanceTracker(base_dir, {}, progress=False)
     run.track_data((state["images"], state["labels"]))
     run.track_model(state["model"])
-    run.store_merkle_on_blockchain_before_training({"batches": batches})
-    return {"parameters": sum(part.numel() for part in state["model"].parameters()), "batches": batches}
+    run.store_merkle_on_blockchain_before_training({"epoch_s": epoch_s})
+    return sum(part.numel() for part in state["model"].parameters())
 
 
-def epoch(number):
+def epoch(number: int) -> dict[str, float]:
     """Train and track one epoch; return the seconds of the training and those of `track_epoch`."""
     start = time.perf_counter()
-    loss = _train(state["batches"])
-    trained = time.perf_counter()
+    while (trained := time.perf_counter()) - start < state["epoch_s"]:
+        loss = _train(BATCHES)
     state["run"].track_epoch(number, state["model"], metrics={"loss": loss})
     return {"training": trained - start, "tracking": time.perf_counter() - trained}
 
 
-def _train(batches):
-    loss = None
+def _train(batches: int) -> float:
+    loss = torch.tensor(0.0)
     for batch in range(batches):
         start = batch * BATCH % len(state["labels"])
         part = slice(start, start + BATCH)
@@ -56,7 +53,7 @@ def _train(batches):
         loss = nn.functional.cross_entropy(state["model"](state["images"][part]), state["labels"][part])
         loss.backward()
         state["optimizer"].step()
-    return loss.item()
+    return float(loss.item())
 
 
 serve({"prepare": prepare, "epoch": epoch})

@@ -198,8 +198,8 @@ def loaded_type(name: type | str) -> type | None:
     if isinstance(name, type):
         return name
     module, _, attribute = name.rpartition(".")
-    # `vars`, because asking a module for an attribute may import things.
-    found = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+    # `__dict__`, because asking a module for an attribute may import things.
+    found = getattr(sys.modules.get(module), "__dict__", {}).get(attribute)
     return found if isinstance(found, type) else None
 
 

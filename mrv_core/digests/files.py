@@ -158,7 +158,10 @@ def open_stable(path: Path, *, folder: int | None = None) -> Iterator[StableFile
     links = folder is None
     try:
         # Asked before opening, because opening a device can do things; and again behind the descriptor.
-        _check_regular(path, os.stat(name, dir_fd=folder, follow_symlinks=links).st_mode)
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=links).st_mode
+        if folder is not None and not stat.S_ISREG(mode):
+            raise content_changed(path)
+        _check_regular(path, mode)
         descriptor = os.open(name, READ_FLAGS | (0 if links else os.O_NOFOLLOW), dir_fd=folder)
         try:
             file = StableFile(path, descriptor)
@@ -167,7 +170,7 @@ def open_stable(path: Path, *, folder: int | None = None) -> Iterator[StableFile
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise storage_error("read", path, error) from error
+        raise (storage_error("read", path, error) if links else listed_error(path, error)) from error
 
 
 def content_changed(path: Path) -> ContentChangedError:
@@ -175,8 +178,8 @@ def content_changed(path: Path) -> ContentChangedError:
     return ContentChangedError(f"{path} changed while it was read", hint="run it again when nothing writes there")
 
 
-def problem_error(path: Path, error: OSError) -> MrvError:
-    """Build the error for a file that a listing showed a moment ago and that cannot be opened now."""
+def listed_error(path: Path, error: OSError) -> MrvError:
+    """Build the error for a file or folder that a listing showed a moment ago and that cannot be opened now."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
         return content_changed(path)
     return storage_error("read", path, error)

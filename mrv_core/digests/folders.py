@@ -15,8 +15,8 @@ from mrv_core.digests.files import (
     Identity,
     content_changed,
     identity,
+    listed_error,
     open_stable,
-    problem_error,
 )
 from mrv_core.digests.spans import CHANGED, FOLDER_FLAGS, SpanError, open_folder
 from mrv_core.digests.workers import hash_spans
@@ -71,7 +71,7 @@ def folder_node(path: Path, context: DigestContext) -> MerkleNode:
         place = path.joinpath(*problem.path)
         if problem.number == CHANGED:
             raise content_changed(place) from problem
-        raise problem_error(place, OSError(problem.number, os.strerror(problem.number))) from problem
+        raise listed_error(place, OSError(problem.number, os.strerror(problem.number))) from problem
     finally:
         os.close(root)
 

@@ -47,7 +47,8 @@ def state_node(content: Mapping[Any, Any], context: DigestContext) -> MerkleNode
     """Return a branch of the items, sorted by label, for instance of the tensors of a state dict."""
     for key in content:
         if not isinstance(key, str):
-            raise FormatError(f"{context.where}: the key {key!r} is not text", hint="use string keys")
+            kind = type(key).__name__
+            raise FormatError(f"{context.where}: a key of type {kind} is not text", hint="use string keys")
     total = _known_bytes(content) if context.progress.visible else None
     with context.progress.task(f"hashing {context.where}", total=total):
         # Sorting by code points is sorting by UTF-8 bytes.
@@ -72,7 +73,7 @@ def list_node(content: list[Any], context: DigestContext) -> MerkleNode:
 
 def _known_bytes(content: Mapping[str, Any]) -> int | None:
     try:
-        return sum(value.nbytes for value in content.values())
+        return sum(int(value.nbytes) for value in content.values())
     except Exception:  # no such attribute, or not for this tensor: the bar does without a total
         return None
 

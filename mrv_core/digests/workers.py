@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -150,6 +149,8 @@ class _Child:
     """A child process that hashes spans; broken pipes and missing answers are OSError."""
 
     def __init__(self, root: int, algorithm: str) -> None:
+        import subprocess  # takes longer to import than a small folder to hash
+
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own program
             # Isolated and without `site`: starts twice as fast, and nothing of the user's runs in it.
             [sys.executable, "-I", "-S", str(spans.__file__), str(root), algorithm, _FOLDER_OF_BLAKE3],

@@ -401,6 +401,27 @@ def test_variables_of_the_seeds_reach_the_ethereum_section(load):
     assert two.networks["ethereum"].settings.private_key.get_secret_value() == KEY
 
 
+@pytest.mark.parametrize(
+    ("network", "chain_id"), [("mainnet", 1), ("sepolia", 11155111), ("polygon", 137), ("arbitrum", 42161)]
+)
+def test_the_name_of_a_chain_stands_for_its_id(load, refuse, network, chain_id):
+    assert load(None, NETWORK=network).networks["ethereum"].settings.chain_id == chain_id
+    same = load({"blockchain": {"ethereum": {"network": network, "chain_id": chain_id}}})
+    assert same.networks["ethereum"].settings.chain_id == chain_id
+    told = refuse({"blockchain": {"ethereum": {"chain_id": 5}}}, NETWORK=network)
+    assert f"blockchain.ethereum: network {network} has the chain_id {chain_id}, not the one given" in told
+
+
+def test_a_development_chain_has_any_id_and_other_names_are_refused(load, refuse):
+    assert load(None, NETWORK="localhost").networks["ethereum"].settings.chain_id is None
+    local = load({"blockchain": {"ethereum": {"network": "localhost", "chain_id": 31337}}})
+    assert local.networks["ethereum"].settings.chain_id == 31337
+    told = refuse(None, NETWORK="bridge")
+    assert "blockchain.ethereum.network: Input should be 'localhost', 'mainnet'" in told
+    assert "environment variable NETWORK" in told
+    assert "blockchain.ethereum.network" in refuse({"blockchain": {"ethereum": {"network": ["sepolia"]}}})
+
+
 def test_variables_speak_of_the_network_named_like_the_driver_only(load):
     config = load({"blockchain": {"node": {}, "second": {"driver": "node"}}}, NODE_URL="http://one")
     assert [network.settings.url for network in config.networks.values()] == ["http://one", "embedded"]

@@ -96,7 +96,7 @@ def test_registered_objects_can_be_models() -> None:
     content = model_nodes(Photo(np.ones(3)))
     assert content.weights == content_node({"mode": "RGB", "pixels": np.ones(3)}, label="weights")
     assert content.architecture.value == {"class": f"{__name__}.Photo"}
-    with pytest.raises(UnsupportedTypeError, match="builtins.object"):
+    with pytest.raises(UnsupportedTypeError, match=r"builtins\.object"):
         model_nodes(object())
 
 

@@ -49,7 +49,7 @@ REFUSED_JSON = [
     ([0.5, float("inf")], "inf at /1"),
     ({"a": [2**53]}, r"integer at /a/0 is beyond 2\^53-1"),
     ({"a": "\ud800"}, "lone surrogate"),
-    ({1: "a"}, "key 1"),
+    ({1: "a"}, "key of type int"),
 ]
 
 
@@ -75,11 +75,6 @@ def test_structures_that_contain_themselves_are_refused() -> None:
 def test_one_object_in_two_places_is_no_cycle() -> None:
     node = content_node({"a": {"x": ARRAY}, "b": {"x": ARRAY}})
     assert node.child("a").child("x") == node.child("b").child("x")
-    deep: Any = [1]
-    for _ in range(40):
-        deep = [deep, deep]  # 2**40 values, 41 lists: only looking at each list once ends
-    with pytest.raises(FormatError):
-        content_node({"array": ARRAY, "deep": {"too": object(), "deep": deep}})
 
 
 def test_too_deep_nesting_is_refused() -> None:

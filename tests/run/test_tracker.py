@@ -327,3 +327,12 @@ def test_public_names_import_lazily_and_exactly() -> None:
     assert issubclass(mrv_core.ProvenanceBlockchainTracker, mrv_core.ProvenanceTracker)
     with pytest.raises(AttributeError):
         _ = mrv_core.no_such_name
+
+
+def test_the_names_of_the_first_architecture_document() -> None:
+    from mrv_backends_eth import EthereumDriver, EthereumInterface
+    from mrv_backends_ipfs import IpfsDriver, IPFSInterface
+    from mrv_core import BlockchainManager, HashFactory, MerkleNode, MLProvenanceMerkleTree
+
+    assert (EthereumInterface, IPFSInterface) == (EthereumDriver, IpfsDriver)
+    assert all((BlockchainManager, HashFactory, MerkleNode, MLProvenanceMerkleTree))
