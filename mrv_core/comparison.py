@@ -109,10 +109,15 @@ def compare_content(
     if committed.is_absent:
         raise FormatError(f"nothing was tracked as {path}", hint="see 'mrv status RUN' for what was")
     source = str(content) if isinstance(content, Path) else type(content).__name__
-    loaded = _load(committed, path, content) if isinstance(content, Path) else content
+    try:
+        loaded = _load(committed, path, content) if isinstance(content, Path) else content
+    except _DamagedFileError as error:
+        difference = Difference(path, error.message, _text(committed), None)
+        return Comparison(path, source, "the file is damaged", (difference,))
     found = _node_like(committed, loaded, progress)
     differences = compare_nodes(committed, found, path)
-    detail = f"{len(differences)} leaves differ" if differences else "every leaf is as committed"
+    differing = "1 leaf differs" if len(differences) == 1 else f"{len(differences)} leaves differ"
+    detail = differing if differences else "every leaf is as committed"
     return Comparison(path, source, detail, differences)
 
 
@@ -142,11 +147,17 @@ def compare_model(tree: MLProvenanceMerkleTree, model: Any, *, progress: bool | 
 
 def _node_like(committed: MerkleNode, content: Any, progress: bool | None) -> MerkleNode:
     algorithm = _algorithm(committed)
+    if isinstance(content, Path) and content.suffix.lower() == ".safetensors" and committed.kind == "branch":
+        return weights_node(content, algorithm=algorithm, label=committed.label, progress=progress)
     if not isinstance(content, _Parts):
         # What was committed says whether a link belongs there, not a setting of the verifier.
         return content_node(content, algorithm=algorithm, label=committed.label, progress=progress, symlinks="record")
     parts = (content_node(part, algorithm=algorithm, label=name, progress=progress) for name, part in content.items())
     return MerkleNode.branch(committed.label, parts)
+
+
+class _DamagedFileError(FormatError):
+    """A file of the right form that cannot be read: whatever it is, it is not what was committed."""
 
 
 class _Parts(dict[str, Any]):
@@ -170,7 +181,7 @@ def _load(committed: MerkleNode, path: str, file: Path) -> Any:
         return _open_npy(file)
     if suffix == ".npz" and kinds == {"array"}:
         return _load_npz(file, committed, path)
-    if suffix in (".parquet", ".arrow", ".feather") and "array" not in kinds:
+    if suffix in (".parquet", ".arrow", ".feather") and kinds == {"column"}:
         return _load_table(file, suffix)
     if suffix == ".safetensors" and kinds == {"array"}:
         return file
@@ -186,7 +197,7 @@ def _open_npy(file: Path) -> Any:
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise FormatError(f"cannot read {file} as a NumPy array: {error}") from error
+        raise _DamagedFileError(f"cannot read {file} as a NumPy array: {error}") from error
 
 
 def _load_npz(file: Path, committed: MerkleNode, path: str) -> Any:
@@ -197,7 +208,7 @@ def _load_npz(file: Path, committed: MerkleNode, path: str) -> Any:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise FormatError(f"cannot read {file} as NumPy arrays: {error}") from error
+        raise _DamagedFileError(f"cannot read {file} as NumPy arrays: {error}") from error
     labels = [node.label for node in committed.children] or [committed.label]
     unnamed = [f"arr_{index}" for index in range(len(labels))]
     names = unnamed if set(arrays) == set(unnamed) else labels
@@ -219,4 +230,4 @@ def _load_table(file: Path, suffix: str) -> Any:
     try:
         return parquet.read_table(file) if suffix == ".parquet" else feather.read_table(file)
     except (OSError, pa.ArrowException) as error:
-        raise FormatError(f"cannot read {file} as a table: {error}") from error
+        raise _DamagedFileError(f"cannot read {file} as a table: {error}") from error

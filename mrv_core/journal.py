@@ -338,12 +338,14 @@ class Journal:
                 f"{self.path}: format version {version} is newer than this program knows ({_VERSION})",
                 hint="upgrade mrv-provenance",
             )
+        if version != _VERSION:
+            raise self._damaged("not an intact journal: it has no format version")
         if not self._examined:
             # A damaged index would hide rows, and what is hidden is anchored again. Once an object, not each time.
             found = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
             table = database.execute("SELECT sql FROM sqlite_master WHERE name = 'anchors'").fetchone()
-            if version != _VERSION or table is None or table[0] != _TABLE or found != "ok":
-                raise self._damaged(f"not an intact journal of format version {_VERSION} ({found})")
+            if table is None or table[0] != _TABLE or found != "ok":
+                raise self._damaged(f"not an intact journal ({found})")
             self._examined = True
 
     def _damaged(self, what: str) -> StorageError:

@@ -232,8 +232,8 @@ class BlockchainManager:
     def flush(self, networks: Iterable[str] | None = None) -> list[JournalRow]:
         """Send what is queued, look again at what is not final, and return the rows that are still open.
 
-        Each row gets its network's whole timeout. Rows of a network that is not configured any more are left as they
-        are and returned.
+        Each row gets its network's whole timeout, as long as the network answers. Rows of a network that is not
+        configured any more are left as they are and returned.
 
         Raises:
             ConfigurationError: a network that is not configured.
@@ -279,7 +279,7 @@ class BlockchainManager:
             for row in self.journal.rows(network=network, only_open=True):
                 if restart:
                     patience.restart()
-                elif patience.left_s <= 0:
+                if patience.left_s <= 0:
                     failures[row.id] = patience.expired()
                     break
                 try:

@@ -248,15 +248,19 @@ class RunFolder:
         """Names of the anchors, oldest first."""
         return sorted(path.stem for path in (self.path / "anchors").glob("*.json") if not path.name.startswith("."))
 
-    def read_anchor(self, name: str) -> Anchor:
+    def read_anchor(self, name: str, damaged: list[DamagedFile] | None = None) -> Anchor:
         """Read the file of an anchored root.
+
+        Args:
+            name: One of `anchor_names`.
+            damaged: Takes a note of a broken seal, which is an error otherwise.
 
         Raises:
             StorageError: missing or unreadable.
             FormatError: not as it was written.
         """
         place = f"anchors/{name}.json"
-        return Anchor(name, AnchorFile.from_json(self._read(place), what=place))
+        return Anchor(name, AnchorFile.from_json(self._read(place, damaged), what=place))
 
     def read_tree(self, run_id: str) -> tuple[MLProvenanceMerkleTree, list[DamagedFile]]:
         """Rebuild the tree from its leaves, recomputing every hash.

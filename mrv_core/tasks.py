@@ -25,8 +25,8 @@ _LONGEST_DELAY_S: Final = 10.0
 class Patience:
     """Calls one network under its `timeout` and `retry_attempts`. Belongs to one thread at a time.
 
-    Once a call has used up all its attempts, the calls after it get one attempt each until one succeeds: a network
-    that is down does not make every row of a journal wait anew.
+    Once a call has used up its attempts, the calls after it get one attempt each and share what is left of the
+    timeout, until one succeeds: a network that is down does not make every row of a journal wait anew.
 
     Args:
         network: Configured name.
@@ -50,8 +50,9 @@ class Patience:
         self.restart()
 
     def restart(self) -> None:
-        """Begin the next anchor or verification, with the whole timeout."""
-        self._ends = self._clock() + self._settings.timeout
+        """Begin the next anchor or verification with the whole timeout, unless the network is down."""
+        if not self._in_vain:
+            self._ends = self._clock() + self._settings.timeout
 
     @property
     def left_s(self) -> float:

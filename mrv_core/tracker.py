@@ -30,7 +30,7 @@ from mrv_core.errors import ConfigurationError, FormatError, MrvError, RunStateE
 from mrv_core.files import make_folder, write_atomic
 from mrv_core.hashing import Digest
 from mrv_core.manager import STORES_FOLDER, BlockchainManager
-from mrv_core.models import utc_now
+from mrv_core.models import Verdict, utc_now
 from mrv_core.provenance_tree import MerkleNode, MLProvenanceMerkleTree, TreeState
 from mrv_core.registry import Registry
 from mrv_core.report.model import IntegrityReport
@@ -369,7 +369,8 @@ class ProvenanceTracker:
         from mrv_core.verification import verify_run
 
         self._manager.wait_for_background()
-        self.collect_receipts()
+        if self._lock.is_locked:
+            self.collect_receipts()
         return verify_run(
             self.run_folder, config=self.config, data=data, model=model, manager=self._manager, progress=self._progress
         )
@@ -388,8 +389,8 @@ class ProvenanceTracker:
             `verification_results`, anchor → network → verdict; `report`, the whole report as a JSON value.
         """
         report = self.verify(data=data, model=model)
-        if not report.chain_integrity:
-            _logger.error("Provenance chain integrity failed")
+        if report.verdict in (Verdict.TAMPERED, Verdict.DISAGREE):
+            _logger.error("Provenance chain integrity failed: %s", report.summary)
         return {
             "blockchain_enabled": self.config.enabled,
             "chain_integrity": report.chain_integrity,
@@ -402,12 +403,20 @@ class ProvenanceTracker:
             "report": report.to_json(),
         }
 
-    def save_blockchain_report(self, output_path: str | Path | None = None) -> str:
+    def save_blockchain_report(
+        self,
+        output_path: str | Path | None = None,
+        *,
+        data: Mapping[str, Any] | None = None,
+        model: Any = None,
+    ) -> str:
         """Verify the run and write the report; return its path.
 
         Args:
             output_path: A `.json` or `.html` file; by default both `report.json` and `report.html` are written
                 into the run folder and the path of the JSON is returned.
+            data: Content to recompute, by path name (`data/training`).
+            model: Model to compare with the recorded states.
 
         Raises:
             FormatError: another suffix.
@@ -426,7 +435,7 @@ class ProvenanceTracker:
         }
         if targets[0].suffix not in renderers:
             raise FormatError(f"{targets[0]}: a report is a .json or a .html file")
-        report = self.verify()
+        report = self.verify(data=data, model=model)
         for target in targets:
             make_folder(target.parent)
             write_atomic(target, renderers[target.suffix](report))

@@ -48,7 +48,7 @@ from mrv_core.report.model import (
     Step,
     TreeRow,
 )
-from mrv_core.run_folder import OUTLINE_PATHS, Anchor, RunFile, RunFolder
+from mrv_core.run_folder import OUTLINE_PATHS, Anchor, DamagedFile, RunFile, RunFolder
 
 MAX_SIBLINGS_SHOWN: Final = 100
 """Children of one branch that a report shows; the tree file has them all."""
@@ -167,18 +167,20 @@ def _parse(folder: RunFolder, evidence: _Evidence) -> None:
         evidence.run = folder.run()
     except (FormatError, StorageError) as error:
         _unreadable(evidence, "run.json", error)
+    damaged: list[DamagedFile] = []
     for name in folder.anchor_names():
         try:
-            evidence.anchors.append(folder.read_anchor(name))
+            evidence.anchors.append(folder.read_anchor(name, damaged))
         except (FormatError, StorageError) as error:
             _unreadable(evidence, f"anchors/{name}.json", error)
     run_id = evidence.run.run_id if evidence.run is not None else folder.path.name
     try:
-        evidence.tree, damaged = folder.read_tree(run_id)
-        for item in damaged:
-            evidence.wrong(item.place, item.message)
+        evidence.tree, damaged_leaves = folder.read_tree(run_id)
+        damaged[:0] = damaged_leaves
     except (FormatError, StorageError) as error:
         _unreadable(evidence, "tree.json", error)
+    for item in damaged:
+        evidence.wrong(item.place, item.message)
     for anchor in evidence.anchors:
         if anchor.file.run_id != run_id:
             evidence.wrong(f"anchors/{anchor.name}.json", f"belongs to run {anchor.file.run_id}, not {run_id}")
@@ -378,7 +380,8 @@ def _ask(
             return manager.verify_receipt(network, known, root)
         if known is None:
             return AnchorNotFoundError(
-                "this root was not anchored here", hint=f"name the networks it was anchored on, without {network}"
+                "this root was not anchored here",
+                hint="name the networks it was anchored on with --network, or their configuration with --config",
             )
         if known.state is JournalState.REJECTED:
             return AnchorNotFoundError(f"the network rejected it: {known.error}", hint="anchor it again")
@@ -596,7 +599,8 @@ def _tree_rows(rows: Sequence[tuple[str, MerkleNode]]) -> list[TreeRow]:
 
 def _summary(evidence: _Evidence, verdict: Verdict) -> str:
     if verdict is Verdict.VALID:
-        networks = sorted({result.network for anchor in evidence.results for result in anchor.networks})
+        results = (result for anchor in evidence.results for result in anchor.networks)
+        networks = sorted({result.network for result in results if result.verdict is Verdict.VALID})
         return f"Every committed fact is unchanged since its root was anchored on {', '.join(networks)}."
     first = next((finding for finding in evidence.findings if finding.verdict is verdict), None)
     if first is not None:

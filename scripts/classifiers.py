@@ -69,7 +69,7 @@ class Classifier(Protocol):
     def accuracy(self, images: Array, labels: Array) -> float:
         """Return the share of images that are classified correctly."""
 
-    def privacy_metrics(self) -> dict[str, float] | None:
+    def privacy_metrics(self) -> dict[str, float | bool] | None:
         """Return the privacy budget spent so far, or None where none is kept."""
 
     def weights(self) -> Mapping[str, Array]:
@@ -205,12 +205,12 @@ class CnnClassifier:
             found = torch.cat([self.model(part).argmax(1) for part in self._tensor(images).split(1024)])
         return float(np.mean(found.numpy() == labels))
 
-    def privacy_metrics(self) -> dict[str, float] | None:
+    def privacy_metrics(self) -> dict[str, float | bool] | None:
         """See `Classifier`."""
         if self._privacy is None:
             return None
         epsilon = float(self._engine.get_epsilon(self._privacy.delta))
-        return {"epsilon": epsilon, **self._privacy.to_json()}
+        return {"epsilon": epsilon, **self._privacy.to_json(), "secure_noise": False}
 
     def weights(self) -> dict[str, Array]:
         """See `Classifier`."""

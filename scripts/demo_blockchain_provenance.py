@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +20,11 @@ from rich.console import Console
 from rich.markup import escape
 from safetensors_file import save_safetensors
 from tampering import Outcome, tamperings, try_all
-from tracked_training import quiet_logging, read_settings, say_error, say_verified, train_and_track
+from tracked_training import quiet_logging, read_settings, say_error, say_verified, train_and_track, verify_command
 from training_data import ImageData, load_digits
 
 from mrv_cli.exit_codes import OF_VERDICT, ExitCode, exit_code_of
-from mrv_core.config import Config, find_config, load_config
+from mrv_core.config import Config, load_config
 from mrv_core.errors import MrvError
 from mrv_core.files import make_folder
 from mrv_core.models import Verdict
@@ -70,7 +69,7 @@ def _demonstrate(options: argparse.Namespace, console: Console) -> int:
         stored = run.get_blockchain_status()["stored_hashes"]
     finally:
         run.close()
-    command = _verify_command(run.run_folder, options.config)
+    command = verify_command(run.run_folder, options.config, *_content_options(run.run_folder))
     console.print(f"\n📄 Report: {run.run_folder / 'report.html'}")
     console.print(f"🔎 Anyone can check it again, from the files alone:\n   {escape(command)}")
     outcomes = _tamper(run.run_folder, config, settings.epochs, console) if options.tamper else []
@@ -112,24 +111,11 @@ def _verify(run: ProvenanceTracker, console: Console) -> dict[str, Any]:
     return result
 
 
-def _verify_command(run_folder: Path, config: Path) -> str:
-    """Return the command that does the same check in another process."""
-    words = [_program(), "verify", str(run_folder)]
+def _content_options(run_folder: Path) -> list[str]:
+    options = ["--model", str(run_folder / MODEL)]
     for path, name in CONTENT.items():
-        words += ["--data", f"{path.removeprefix('data/')}={run_folder / name}"]
-    words += ["--model", str(run_folder / MODEL)]
-    found = find_config()
-    if found is None or found.resolve() != config.resolve():
-        words += ["--config", str(config)]
-    return shlex.join(words)
-
-
-def _program() -> str:
-    """Return the `mrv` that belongs to this Python, as short as it can be written here."""
-    path = Path(sys.executable).with_name("mrv")
-    if not path.is_file():
-        return "mrv"
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+        options += ["--data", f"{path.removeprefix('data/')}={run_folder / name}"]
+    return options
 
 
 def _tamper(run_folder: Path, config: Config, last_epoch: int, console: Console) -> list[Outcome]:

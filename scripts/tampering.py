@@ -84,7 +84,7 @@ def tamperings(network: str, last_epoch: int) -> tuple[Tampering, ...]:
 
 
 def try_all(
-    run: Path, config: Config, content: Mapping[str, str], model: str, cases: tuple[Tampering, ...]
+    run: Path, config: Config, content: Mapping[str, str], model: str | None, cases: tuple[Tampering, ...]
 ) -> Iterator[Outcome]:
     """Apply each tampering to a copy of its own and verify the copy; the run itself is not touched.
 
@@ -92,7 +92,7 @@ def try_all(
         run: Folder of a run that verifies as VALID.
         config: The verifier's configuration.
         content: Path name of a node → its content, relative to the run's folder.
-        model: File of the model, relative to the run's folder.
+        model: File of the model, relative to the run's folder, or None.
         cases: What to do.
     """
     for case in cases:
@@ -100,7 +100,7 @@ def try_all(
             copy = _copy(run, Path(folder))
             case.apply(copy)
             data = {path: copy / name for path, name in content.items()}
-            report = verify_run(copy, config=config, data=data, model=copy / model, progress=False)
+            report = verify_run(copy, config=config, data=data, model=copy / model if model else None, progress=False)
         found = {finding.place: finding.message for finding in report.findings}
         place = case.place if case.place in found else next(iter(found), None)
         yield Outcome(

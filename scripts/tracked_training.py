@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from classifiers import Classifier, TrainingSettings
@@ -14,7 +17,7 @@ from rich.markup import escape
 from training_data import ImageData
 
 from mrv_core.canonical import canonical_bytes
-from mrv_core.config import Config
+from mrv_core.config import Config, find_config
 from mrv_core.errors import ConfigurationError, MrvError
 from mrv_core.models import describe_validation_error
 from mrv_core.tracker import ProvenanceTracker
@@ -81,6 +84,23 @@ def say_verified(console: Console, result: Mapping[str, Any]) -> None:
         console.print("✅ Provenance chain integrity verified!")
     else:
         console.print(f"❌ Provenance chain integrity failed! {escape(result['verdict'])}: {escape(result['summary'])}")
+
+
+def verify_command(run_folder: Path, config: Path, *options: str) -> str:
+    """Return the command that verifies a run in another process, ready to be copied."""
+    words = [_program(), "verify", str(run_folder), *options]
+    found = find_config()
+    if found is None or found.resolve() != config.resolve():
+        words += ["--config", str(config)]
+    return shlex.join(words)
+
+
+def _program() -> str:
+    """Return the `mrv` that belongs to this Python, as short as it can be written here."""
+    path = Path(sys.executable).with_name("mrv")
+    if not path.is_file():
+        return "mrv"
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def quiet_logging(config: Config) -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from classifiers import has_torch, make_classifier
 from rich.console import Console
-from tracked_training import quiet_logging, read_settings, say_error, say_verified, train_and_track
+from rich.markup import escape
+from tracked_training import quiet_logging, read_settings, say_error, say_verified, train_and_track, verify_command
 from training_data import ImageData, load_digits, load_mnist
 
 from mrv_cli.exit_codes import OF_VERDICT, exit_code_of
@@ -56,6 +57,8 @@ def train(config_path: Path, data_folder: Path | None, base_dir: Path, console: 
         console.print("   no --data was given, so these are the digits that scikit-learn brings along, not MNIST")
     classifier = make_classifier(settings, data)
     console.print(f"🧠 Model: {classifier.name}")
+    if settings.privacy is not None:
+        console.print("   the noise comes from PyTorch's generator, which is not a cryptographic one")
     if settings.model == "auto" and not has_torch():
         console.print("   PyTorch is not installed; 'pip install torch' trains a convolutional network instead")
 
@@ -70,6 +73,7 @@ def train(config_path: Path, data_folder: Path | None, base_dir: Path, console: 
     finally:
         run.close()
     console.print(f"📄 Report: {run.run_folder / 'report.html'}")
+    console.print(f"🔎 Verify it again: {escape(verify_command(run.run_folder, config_path))}")
     return OF_VERDICT[Verdict(result["verdict"])]
 
 

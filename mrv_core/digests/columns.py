@@ -194,7 +194,8 @@ class _List(_Level):
         for piece in _pieces(array, _items_size):
             lengths = pc.list_value_length(piece).drop_null().cast(pa.int64())
             self._lengths.update(_fixed_bytes(lengths, 8))
-            self._items.update(_items(piece, pc.sum(lengths).as_py() or 0))
+            if count := pc.sum(lengths).as_py():
+                self._items.update(_items(piece, count))
 
     def _record_values(self) -> bytes:
         return self._lengths.digest().value + self._items.record()
@@ -204,14 +205,17 @@ class _Map(_List):
     """Maps: lists of entries, in the order in which they are stored."""
 
     def __init__(self, kind: Any, context: ColumnContext) -> None:
-        # The names of the two fields differ from library to library.
-        self._lists = pa.large_list(pa.struct([("key", kind.key_type), ("value", kind.item_type)]))
-        super().__init__(self._lists, context)
+        super().__init__(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])), context)
         self.description = ["map", *(_level(part, context).description for part in (kind.key_type, kind.item_type))]
 
     def _update_values(self, array: Any) -> None:
-        for piece in _pieces(array, len):
-            super()._update_values(piece.cast(self._lists))
+        # The same buffers read as lists: Arrow's own cast ends the process for some entries that are slices.
+        entries = array.values
+        buffers = array.buffers()[:2]
+        lists = pa.Array.from_buffers(
+            pa.list_(entries.type), len(array), buffers, offset=array.offset, children=[entries]
+        )
+        super()._update_values(lists)
 
 
 class _FixedList(_Level):
@@ -223,7 +227,8 @@ class _FixedList(_Level):
 
     def _update_values(self, array: Any) -> None:
         for piece in _pieces(array, _items_size):
-            self._items.update(piece.flatten())
+            if len(piece) > piece.null_count:
+                self._items.update(piece.flatten())
 
     def _record_values(self) -> bytes:
         return self._items.record()

@@ -72,6 +72,10 @@ class DigestContext:
         parents = (*self.parents, id(content))
         return DigestContext(self.algorithm, label, where, self.progress, self.symlinks, parents)
 
+    def part(self, label: str) -> DigestContext:
+        """Return the context for a part of the same object under a label of its own."""
+        return replace(self, label=label, where=f"{self.where}/{label}")
+
     def leaf(self, kind: str, digest: Digest) -> MerkleNode:
         """Return a leaf with this context's label."""
         return MerkleNode.leaf(self.label, kind, digest)

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import PurePath
 from types import ModuleType
 from typing import Any, Final, TypeAlias
@@ -43,13 +44,13 @@ _RESERVED_KEYS: Final = frozenset({"class", "type"})
 _CLUSTER_TREE: Final = "sklearn.cluster._birch._CFNode"
 _MEMORY: Final = "joblib.memory.Memory"
 _DISTRIBUTION: Final = "scipy.stats._distn_infrastructure.rv_frozen"
-_NEIGHBOUR_TREES: Final = "sklearn.neighbors."
+_NEIGHBOUR_TREES: Final = ("sklearn.neighbors._ball_tree", "sklearn.neighbors._kd_tree")
 _NEIGHBOUR_STATE: Final = (
     "data idx_array node_data node_bounds leaf_size n_levels n_nodes n_trims n_leaves n_splits n_calls "
     "dist_metric sample_weight"
 ).split()
 _ABSENT: Final = object()
-_COUNTERS: Final = frozenset({"n_trims", "n_leaves", "n_splits", "n_calls"})
+_QUERY_COUNTERS: Final = frozenset({"n_trims", "n_leaves", "n_splits", "n_calls"})
 
 
 class _NotPlainError(Exception):
@@ -98,7 +99,8 @@ def fitted_node(estimator: Any, context: DigestContext) -> MerkleNode:
     children: dict[str, MerkleNode | None] = {name: _learnt(value, name, context) for name, value in parameters.items()}
     state = _state(estimator, context.where)
     learnt = ((name, value) for name, value in state if parameters.get(name, _ABSENT) is not value)
-    children.update((name, _child(value, name, context)) for name, value in learnt)
+    with context.progress.task(f"hashing {context.where}"):
+        children.update((name, _child(value, name, context)) for name, value in learnt)
     return MerkleNode.branch(context.label, [node for _, node in sorted(children.items()) if node is not None])
 
 
@@ -153,18 +155,17 @@ def _learnt(value: Any, label: str, context: DigestContext) -> MerkleNode | None
     if not isinstance(value, Mapping | list | tuple) or id(value) in context.parents:
         return None
     inner = _below(value, label, context)
-    parts = value.items() if isinstance(value, Mapping) else map(_name_of_step, enumerate(value))
+    parts = value.items() if isinstance(value, Mapping) else map(_named_part, count(), value)
     nodes = [node for name, part in parts if (node := _learnt(part, str(name), inner)) is not None]
     return MerkleNode.branch(label, nodes) if nodes else None
 
 
-def _name_of_step(numbered: tuple[int, Any]) -> tuple[str, Any]:
+def _named_part(index: int, part: Any) -> tuple[str, Any]:
     """Label a part of a list by its index; a step, which is a pair of name and estimator, by its name."""
-    match numbered:
-        case _, (str(name), BaseEstimator() as estimator):
+    match part:
+        case (str(name), BaseEstimator() as estimator):
             return name, estimator
-        case index, part:
-            return str(index), part
+    return str(index), part
 
 
 def _below(value: Any, label: str, context: DigestContext) -> DigestContext:
@@ -243,10 +244,8 @@ def _mapping_node(mapping: Mapping[Any, Any], context: DigestContext) -> MerkleN
     if all(isinstance(key, str) for key in mapping):
         return MerkleNode.branch(context.label, [_child(mapping[key], key, context) for key in sorted(mapping)])
     keys = _sorted_json((_to_json(key, context, _unsupported_key), key) for key in mapping)
-    values = [_child([mapping[key] for _, key in keys], "values", context)]
-    return MerkleNode.branch(
-        context.label, [MerkleNode.json("keys", [key for key, _ in keys], context.algorithm), *values]
-    )
+    names = MerkleNode.json("keys", [key for key, _ in keys], context.algorithm)
+    return MerkleNode.branch(context.label, [names, _child([mapping[key] for _, key in keys], "values", context)])
 
 
 def _unsupported_key(key: Any, context: DigestContext) -> JsonValue:
@@ -272,14 +271,16 @@ def _parts(value: Any, where: str) -> _Named:
     """Return what an object of scikit-learn or SciPy is made of: what it would hand to a pickler, and no pickler."""
     try:
         _, arguments, *rest = value.__reduce_ex__(2)
+        return _named_parts(value, arguments, rest[0] if rest else None)
     except Exception as error:
         raise unsupported(type(value), where) from error
-    state = rest[0] if rest else None
+
+
+def _named_parts(value: Any, arguments: tuple[Any, ...], state: Any) -> list[tuple[str, Any]]:
     if qualified_name(type(value)) == _CLUSTER_TREE:
-        return _cluster_parts(state)
-    if isinstance(state, tuple) and len(state) == len(_NEIGHBOUR_STATE) and _is_neighbour_tree(value):
-        # Counted up by every query, and nothing that an answer depends on.
-        return [item for item in zip(_NEIGHBOUR_STATE, state, strict=True) if item[0] not in _COUNTERS]
+        return list(_cluster_parts(state))
+    if type(value).__module__ in _NEIGHBOUR_TREES:
+        return [item for item in zip(_NEIGHBOUR_STATE, state, strict=True) if item[0] not in _QUERY_COUNTERS]
     own = [("arguments", found)] if (found := [item for item in arguments if item is not type(value)]) else []
     if state is None or isinstance(state, Mapping) or _is_default_state(state):
         return [*own, *_attributes(state)]
@@ -288,10 +289,6 @@ def _parts(value: Any, where: str) -> _Named:
 
 def _is_default_state(state: Any) -> bool:
     return isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, dict | None) for part in state)
-
-
-def _is_neighbour_tree(value: Any) -> bool:
-    return type(value).__module__.startswith(_NEIGHBOUR_TREES)
 
 
 def _cluster_parts(state: Any) -> _Named:
@@ -410,10 +407,17 @@ def _special(value: Any) -> tuple[str, Any] | None:
             return "path", str(value)
         case partial():
             return "partial", [value.func, value.args, value.keywords]
-    if any(qualified_name(cls) == _DISTRIBUTION for cls in type(value).__mro__):
+    if _is_distribution(value):
         return "distribution", [type(value.dist), value.args, value.kwds]
     name = _name(value)
     return None if name is None else ("name", name)
+
+
+def _is_distribution(value: Any) -> bool:
+    """Whether it is a distribution of SciPy with fixed parameters; one made of data would have that data in itself."""
+    if all(qualified_name(cls) != _DISTRIBUTION for cls in type(value).__mro__):
+        return False
+    return qualified_name(type(value.dist)).startswith("scipy.stats.") and type(value.dist).__name__.endswith("_gen")
 
 
 def _name(value: Any) -> str | None:

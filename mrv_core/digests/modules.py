@@ -19,7 +19,7 @@ def module_model(module: torch.nn.Module, context: DigestContext) -> tuple[JsonV
 
 def module_node(module: torch.nn.Module, context: DigestContext) -> MerkleNode:
     """Return a branch of the module's `architecture` and `weights`."""
-    described, weights = module_model(module, context.inside(module, "weights", f"{context.where}/weights"))
+    described, weights = module_model(module, context.part("weights"))
     return MerkleNode.branch(context.label, [MerkleNode.json("architecture", described, context.algorithm), weights])
 
 

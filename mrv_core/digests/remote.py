@@ -56,6 +56,7 @@ def is_empty(url: str) -> bool:
     """
     with _reading(masked(url)):
         system, path = _open(url)
+        system.info(path)  # raises where nothing is; `find` finds nothing there without a word
         return all(info["size"] == 0 for info in system.find(path, detail=True).values())
 
 

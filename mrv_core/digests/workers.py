@@ -158,6 +158,7 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=[root],
+            process_group=0,  # an interrupt at the terminal is for this process; the child ends when its input does
         )
 
     def __enter__(self) -> Self:

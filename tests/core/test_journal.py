@@ -403,6 +403,14 @@ def test_another_file_in_its_place_is_not_taken_for_an_empty_journal(journal, co
     assert journal.path.read_bytes() == content
 
 
+@pytest.mark.parametrize("version", [0, -1])
+def test_a_file_without_its_version_is_not_intact(journal, version):
+    filled(journal)
+    edit(journal, f"PRAGMA user_version = {version}")
+    with pytest.raises(StorageError, match="not an intact journal"):
+        journal.rows()
+
+
 def test_a_newer_format_is_refused_with_the_way_out(journal):
     filled(journal)
     edit(journal, "PRAGMA user_version = 2")

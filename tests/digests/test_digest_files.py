@@ -325,23 +325,24 @@ def test_a_child_that_dies_loses_nothing(
     expected = content_node(many)
     monkeypatch.setattr(workers, "CHILDREN_FROM", 1)
     monkeypatch.setattr(workers, "available_cpus", lambda: 2)
-    monkeypatch.setattr(folders, "SPAN_FILES", 5)
-    real = workers._Child.receive
-    answers = []
+    died, receive, here = threading.Event(), workers._Child.receive, workers._Pool._here_and_deliver
+    children: list[Any] = []
 
-    def receive(child: Any) -> Any:
-        answers.append(child)
-        if len(answers) == 3:
-            child._process.kill()
-            child._process.wait()
-        return real(child)
+    def die(child: Any) -> Any:
+        child._process.kill()
+        children.append(child)
+        died.set()
+        return receive(child)
 
-    monkeypatch.setattr(workers._Child, "receive", receive)
+    def wait_for_it(pool: Any) -> None:
+        assert died.wait(60)
+        here(pool)
+
+    monkeypatch.setattr(workers._Child, "receive", die)
+    monkeypatch.setattr(workers._Pool, "_here_and_deliver", wait_for_it)
     assert content_node(many) == expected
-    assert len({id(child) for child in answers}) == 1
-    if len(answers) >= 3:
-        assert "a hashing process ended" in caplog.text
-        assert answers[0]._process.returncode is not None
+    assert [child._process.returncode for child in children] == [-9]
+    assert "a hashing process ended (exit status -9)" in caplog.text
 
 
 def test_no_child_is_started_where_python_is_inside_another_program(

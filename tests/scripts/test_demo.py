@@ -7,6 +7,10 @@ import json
 import shlex
 import subprocess
 
+from tampering import Tampering, try_all
+
+from mrv_core import ProvenanceTracker, Verdict, load_config
+
 NETWORKS = {"ethereum", "ipfs", "log"}
 
 
@@ -30,6 +34,24 @@ def test_with_torch_every_tampering_is_detected(python, tmp_path):
     again = subprocess.run(shlex.split(summary["verify_command"]), cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "<html" in (tmp_path / summary["report"]).read_text(encoding="utf-8")
+
+
+def test_what_is_not_detected_is_not_called_detected(tmp_path):
+    config = load_config({"blockchain": {"networks": ["ipfs"]}})
+    with ProvenanceTracker(tmp_path, config) as run:
+        run.track_data({"x": [1, 2, 3]})
+    harmless = Tampering("nothing at all", lambda folder: None, (Verdict.TAMPERED,), "data/training")
+    elsewhere = Tampering(
+        "the tree file, blamed on the data",
+        lambda folder: (folder / "tree.json").write_text("{}"),
+        (Verdict.TAMPERED,),
+        "data",
+    )
+    outcomes = list(try_all(run.run_folder, config, {}, None, (harmless, elsewhere)))
+    assert [(outcome.verdict, outcome.detected) for outcome in outcomes] == [
+        (Verdict.VALID, False),
+        (Verdict.TAMPERED, False),
+    ]
 
 
 def test_without_torch_it_trains_a_perceptron_and_says_what_happens(python):

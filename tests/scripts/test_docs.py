@@ -88,6 +88,12 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors_of(file), f"{page.name} links to {target}#{anchor}"
 
 
+def test_every_page_is_in_the_index():
+    linked = {target for target, _ in LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8"))}
+    pages = {path.name for path in ROOT.glob("docs/*.md")} | {f"adr/{path.name}" for path in ROOT.glob("docs/adr/*.md")}
+    assert pages - linked == {"index.md"}
+
+
 def test_messages_in_troubleshooting_are_those_of_the_program():
     source = "".join(path.read_text(encoding="utf-8") for path in [*ROOT.glob("mrv_*/**/*.py"), ROOT / "Makefile"])
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
