@@ -26,7 +26,9 @@ Example:
 
 PathArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="PATH", help="Configuration; by default the one in use.", show_default=False),
+    typer.Argument(
+        metavar="PATH", help="Configuration; by default the one in use.", show_default=False, readable=False
+    ),
 ]
 
 

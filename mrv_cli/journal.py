@@ -38,6 +38,9 @@ Examples:
   mrv status
   mrv status artifacts/run-1
   mrv status --base-dir /data/artifacts --json
+
+\b
+Exit status: 0, or 4 where RUN cannot be read.
 """
 FLUSH_EXAMPLES = """\b
 Examples:
@@ -57,10 +60,11 @@ Exit status: as of 'mrv flush'.
 """
 
 OptionalRun = Annotated[
-    Path | None, typer.Argument(metavar="RUN", help="Folder of one run; by default all runs.", show_default=False)
+    Path | None,
+    typer.Argument(metavar="RUN", help="Folder of one run; by default all runs.", show_default=False, readable=False),
 ]
 ContentArgument = Annotated[
-    Path, typer.Argument(metavar="FILE_OR_FOLDER", help="What to commit to.", show_default=False)
+    Path, typer.Argument(metavar="FILE_OR_FOLDER", help="What to commit to.", show_default=False, readable=False)
 ]
 NameOption = Annotated[
     str | None,
@@ -71,6 +75,7 @@ NameOption = Annotated[
 @guarded
 def status(run: OptionalRun = None, base_dir: BaseDirOption = DEFAULT_BASE_DIR, as_json: JsonOption = False) -> None:
     """List the runs, their anchors and how far each has come, as recorded here; no network is asked."""
+    from mrv_cli.exit_codes import ExitCode
     from mrv_cli.runs import find_runs, overview, row_json, rows_without_run
     from mrv_core.journal import Journal
 
@@ -88,22 +93,25 @@ def status(run: OptionalRun = None, base_dir: BaseDirOption = DEFAULT_BASE_DIR, 
                 "other_anchors": [row_json(row) for row in others],
             }
         )
-        return
-    _print_runs(runs, in_full=run is not None)
-    if others:
-        note(f"{len(others)} anchors in the journal belong to no run in {base_dir}")
+    else:
+        _print_runs(runs, in_full=run is not None)
+        if others:
+            note(f"{len(others)} anchors in the journal belong to no run in {base_dir}")
+    if run is not None and runs[0].problem is not None:
+        raise typer.Exit(ExitCode.COULD_NOT_CHECK)
 
 
 @guarded
 def flush(base_dir: BaseDirOption = DEFAULT_BASE_DIR, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Send what is queued and look again at what is not final yet."""
+    from mrv_cli.exit_codes import ExitCode
     from mrv_cli.runs import row_json
     from mrv_core.manager import BlockchainManager
 
     settings = read_config(config)
     existing(base_dir, "artifacts folder", "name it with --base-dir")
     with BlockchainManager(settings, base_dir=base_dir) as manager:
-        _queue_what_is_not(base_dir, settings, manager.journal)
+        all_queued = _queue_what_is_not(base_dir, settings, manager.journal)
         before = manager.journal.rows(only_open=True)
         left = [_with_reason(row, manager) for row in manager.flush()]
     _collect_receipts(base_dir, settings, before)
@@ -112,7 +120,7 @@ def flush(base_dir: BaseDirOption = DEFAULT_BASE_DIR, config: ConfigOption = Non
     else:
         _print_rows(left)
         note(f"{len(before)} anchors were open, {len(left)} still are" if before else "nothing was left to do")
-    raise typer.Exit(exit_code_of_rows(left))
+    raise typer.Exit(exit_code_of_rows(left) if all_queued else ExitCode.COULD_NOT_CHECK)
 
 
 @guarded
@@ -167,14 +175,18 @@ def _with_reason(row: JournalRow, manager: BlockchainManager) -> JournalRow:
     return row
 
 
-def _queue_what_is_not(base_dir: Path, config: Config, journal: Journal) -> None:
-    """Let the runs whose process ended between writing an anchor down and queueing it queue it now."""
+def _queue_what_is_not(base_dir: Path, config: Config, journal: Journal) -> bool:
+    """Let the runs whose process ended between writing an anchor down and queueing it queue it now; tell if all did."""
     from mrv_cli.runs import NOT_SENT, find_runs, overview
 
-    for path in find_runs(base_dir):
-        places = (place for item in overview(path, journal).anchors for place in item.places.values())
+    done = True
+    for run in (overview(path, journal) for path in find_runs(base_dir)):
+        if run.problem is not None:
+            note(f"{run.path}: {run.problem}")
+        places = (place for item in run.anchors for place in item.places.values())
         if any(place.state == NOT_SENT for place in places):
-            _reopen(path, config, "has anchors that are not queued")
+            done &= _reopen(run.path, config, "has anchors that are not queued")
+    return done
 
 
 def _collect_receipts(base_dir: Path, config: Config, rows: Sequence[JournalRow]) -> None:
@@ -185,13 +197,16 @@ def _collect_receipts(base_dir: Path, config: Config, rows: Sequence[JournalRow]
             _reopen(path, config, "keeps its old receipts")
 
 
-def _reopen(path: Path, config: Config, otherwise: str) -> None:
+def _reopen(path: Path, config: Config, otherwise: str) -> bool:
+    """Open and close a run, which brings its folder and the journal together, or say why that cannot be."""
     from mrv_core.tracker import ProvenanceTracker
 
     try:
         ProvenanceTracker.open(path, config).close()
     except MrvError as error:
         note(f"{path} {otherwise}: {error.message}")
+        return False
+    return True
 
 
 _STYLES = {"final": "green", "rejected": "red", "replaced": "red", "not sent": "red"}

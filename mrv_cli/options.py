@@ -13,9 +13,18 @@ from mrv_core.errors import ConfigurationError
 if TYPE_CHECKING:
     from mrv_core.config import Config
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.", show_default=False)]
+# Every path has `readable=False`: what cannot be read is told by whoever reads it, not as an error of usage.
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of the run.", show_default=False, readable=False)
+]
 BaseDirOption = Annotated[
-    Path, typer.Option("--base-dir", metavar="DIR", help="Artifacts folder: the runs, the journal, embedded networks.")
+    Path,
+    typer.Option(
+        "--base-dir",
+        metavar="DIR",
+        help="Artifacts folder: the runs, the journal, embedded networks.",
+        readable=False,
+    ),
 ]
 ConfigOption = Annotated[
     Path | None,
@@ -24,6 +33,7 @@ ConfigOption = Annotated[
         metavar="FILE",
         help="Configuration; by default $MRV_CONFIG, then configs/blockchain_config.json, then embedded networks.",
         show_default=False,
+        readable=False,
     ),
 ]
 NetworkOption = Annotated[
@@ -40,8 +50,15 @@ def existing(path: Path, what: str, hint: str | None = None) -> Path:
 
     Raises:
         ConfigurationError: there is nothing; a wrong argument, not a failed check.
+        StorageError: that cannot be seen.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        from mrv_core.files import storage_error
+
+        raise storage_error("read", path, error) from error
+    if not there:
         raise ConfigurationError(f"there is no {what} {path}", hint=hint or "check the path")
     return path
 

@@ -14,21 +14,29 @@ from mrv_core.errors import ConfigurationError, FormatError, RunStateError, Veri
 
 if TYPE_CHECKING:
     from mrv_core.proofs import InclusionProofFile
+    from mrv_core.provenance_tree import MLProvenanceMerkleTree
+    from mrv_core.run_folder import AnchorFile
 
 _MAX_PROOF_BYTES = 64 * 1024 * 1024
 
-OptionalRun = Annotated[Path | None, typer.Argument(metavar="RUN", help="Folder of the run.", show_default=False)]
+OptionalRun = Annotated[
+    Path | None, typer.Argument(metavar="RUN", help="Folder of the run.", show_default=False, readable=False)
+]
 LeafArgument = Annotated[
     str | None,
     typer.Argument(metavar="LEAF", help="Path name, for instance training/epochs/7/metrics.", show_default=False),
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write here instead of to stdout.", show_default=False),
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write here instead of to stdout.", show_default=False, readable=False
+    ),
 ]
 CheckOption = Annotated[
     Path | None,
-    typer.Option("--check", metavar="FILE", help="Check this proof instead; needs --root.", show_default=False),
+    typer.Option(
+        "--check", metavar="FILE", help="Check this proof instead; needs --root.", show_default=False, readable=False
+    ),
 ]
 RootOption = Annotated[
     str | None,
@@ -68,18 +76,14 @@ def _make(run: Path, leaf: str) -> InclusionProofFile:
     Raises:
         RunStateError: no anchored root covers it.
         FormatError: the run has no such node.
-        VerificationError: the tree does not lead to the anchored root any more.
+        VerificationError: a file is not as it was written, or the tree does not lead to the anchored root any more.
+        StorageError: a file is missing or unreadable.
     """
     from mrv_core.proofs import InclusionProofFile
-    from mrv_core.run_folder import RunFolder
 
-    folder = RunFolder.open(run)
-    tree, damaged = folder.read_tree(folder.run().run_id)
-    if damaged:
-        raise VerificationError(f"{damaged[0].place}: {damaged[0].message}", hint=f"see 'mrv verify {run}'")
+    tree, anchors = _read(run)
     tree.node(leaf)
-    for name in reversed(folder.anchor_names()):
-        anchor = folder.read_anchor(name).file
+    for anchor in reversed(anchors):
         try:
             node, proof = tree.node(leaf, anchor.state), tree.prove(leaf, anchor.state)
         except FormatError:  # this root is older than the node
@@ -88,6 +92,21 @@ def _make(run: Path, leaf: str) -> InclusionProofFile:
         file.verify(anchor.root)
         return file
     raise RunStateError(f"no anchored root covers {leaf}", hint=f"see 'mrv status {run}'")
+
+
+def _read(run: Path) -> tuple[MLProvenanceMerkleTree, list[AnchorFile]]:
+    """Read the tree and the anchors of a run, of which nothing may have been changed."""
+    from mrv_core.run_folder import RunFolder
+
+    folder, hint = RunFolder.open(run), f"see 'mrv verify {run}'"
+    try:
+        tree, damaged = folder.read_tree(folder.run().run_id)
+        anchors = [folder.read_anchor(name).file for name in folder.anchor_names()]
+    except FormatError as error:
+        raise VerificationError(error.message, hint=hint) from error
+    if damaged:
+        raise VerificationError(f"{damaged[0].place}: {damaged[0].message}", hint=hint)
+    return tree, anchors
 
 
 def _write(proof: InclusionProofFile, output: Path | None, *, as_json: bool) -> None:

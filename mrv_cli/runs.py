@@ -88,11 +88,18 @@ def find_runs(base_dir: Path) -> list[Path]:
         StorageError: the folder cannot be read.
     """
     try:
-        return sorted(path for path in base_dir.iterdir() if (path / "run.json").is_file())
+        return sorted(path for path in base_dir.iterdir() if _is_run(path))
     except OSError as error:
         from mrv_core.files import storage_error
 
         raise storage_error("read", base_dir, error) from error
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return (path / "run.json").is_file()
+    except PermissionError:  # for all that can be seen it is one; `overview` tells what is wrong with it
+        return True
 
 
 def overview(path: Path, journal: Journal) -> RunOverview:

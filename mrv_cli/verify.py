@@ -29,7 +29,8 @@ DataOption = Annotated[
     ),
 ]
 ModelOption = Annotated[
-    Path | None, typer.Option("--model", metavar="PATH", help="Model file to recompute.", show_default=False)
+    Path | None,
+    typer.Option("--model", metavar="PATH", help="Model file to recompute.", show_default=False, readable=False),
 ]
 LeafOption = Annotated[
     list[str] | None,
@@ -39,7 +40,9 @@ LeafOption = Annotated[
 ]
 HtmlOption = Annotated[
     Path | None,
-    typer.Option("--html", metavar="OUT", help="Write the report as one HTML page.", show_default=False),
+    typer.Option(
+        "--html", metavar="OUT", help="Write the report as one HTML page.", show_default=False, readable=False
+    ),
 ]
 
 VERIFY_EXAMPLES = """\b

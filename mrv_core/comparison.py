@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -10,12 +11,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from mrv_core.digests import content_node, weights_node
-from mrv_core.errors import FormatError, StorageError
+from mrv_core.errors import FormatError, MrvError, StorageError
+from mrv_core.files import storage_error
 from mrv_core.hashing import HashFactory
 from mrv_core.provenance_tree import MerkleNode, MLProvenanceMerkleTree, escape_label
 
 MAX_DIFFERENCES: Final = 20
 """Leaves named in one comparison; of a wholly different folder of 20,000 files the first ones suffice."""
+
+MAX_EXPANDED: Final = 1024**3
+"""Bytes that a compressed file may expand to in any case."""
+MAX_EXPANSION: Final = 100
+"""Times its own size that a larger one may expand to; zeros shrink a thousandfold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +144,22 @@ def compare_model(tree: MLProvenanceMerkleTree, model: Any, *, progress: bool | 
         raise FormatError("the run tracked no model", hint="leave --model out")
     source = str(model) if isinstance(model, Path) else type(model).__name__
     found = weights_node(model, algorithm=_algorithm(states[0][1]), progress=progress)
+    if isinstance(model, Path) and _is_opaque(found) and not any(_is_opaque(node) for _, node in states):
+        raise FormatError(
+            f"the run tracked tensors; {model} cannot be compared with that",
+            hint="give the weights as .safetensors, or verify in Python with model=...",
+        )
     for path, node in states:
         if node.hash == found.relabel(node.label).hash:
             return Comparison(path, source, f"the weights are those of {path}", ())
     path, newest = states[0]
     differences = compare_nodes(newest, found.relabel(newest.label), path)
     return Comparison(path, source, "the weights are those of no recorded state", differences)
+
+
+def _is_opaque(node: MerkleNode) -> bool:
+    """Whether a node commits to files as they are, and to nothing that was found in them."""
+    return {item.kind for _, item in node.walk()} <= {"branch", "file", "symlink"}
 
 
 def _node_like(committed: MerkleNode, content: Any, progress: bool | None) -> MerkleNode:
@@ -171,8 +188,7 @@ def _algorithm(node: MerkleNode) -> str:
 
 def _load(committed: MerkleNode, path: str, file: Path) -> Any:
     """Open a file in the form of what was committed; content that was committed as files stays a path."""
-    if not file.exists():
-        raise StorageError(f"there is no file or folder {file}", hint="check the path given for the data")
+    _require_file_or_folder(file)
     kinds = {node.kind for _, node in committed.walk()} - {"branch"}
     if kinds <= {"file", "symlink"}:
         return file
@@ -191,24 +207,39 @@ def _load(committed: MerkleNode, path: str, file: Path) -> Any:
     )
 
 
+def _require_file_or_folder(path: Path) -> None:
+    """Refuse what a library would wait for, or read without end: a FIFO, a device."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise StorageError(f"there is no file or folder {path}", hint="check the path given for the data") from error
+    except OSError as error:
+        raise storage_error("read", path, error) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise FormatError(f"{path} is neither a file nor a folder", hint="check the path given for the data")
+
+
+def _not_read(file: Path, what: str, error: Exception) -> MrvError:
+    """Tell a file that is damaged, and so not what was committed, from one that could not be read."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return storage_error("read", file, error)
+    if isinstance(error, MemoryError):
+        return StorageError(f"{file} does not fit into the memory", hint="give arrays as .npy, which need none")
+    return _DamagedFileError(f"cannot read {file} as {what}: {error}")
+
+
 def _open_npy(file: Path) -> Any:
     import numpy as np
 
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _DamagedFileError(f"cannot read {file} as a NumPy array: {error}") from error
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise _not_read(file, "a NumPy array", error) from error
 
 
 def _load_npz(file: Path, committed: MerkleNode, path: str) -> Any:
     """Match the arrays of a file with the committed parts by name, or by position where the file has no names."""
-    import numpy as np
-
-    try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _DamagedFileError(f"cannot read {file} as NumPy arrays: {error}") from error
+    arrays = _read_npz(file)
     labels = [node.label for node in committed.children] or [committed.label]
     unnamed = [f"arr_{index}" for index in range(len(labels))]
     names = unnamed if set(arrays) == set(unnamed) else labels
@@ -221,6 +252,24 @@ def _load_npz(file: Path, committed: MerkleNode, path: str) -> Any:
     return parts if committed.children else parts[committed.label]
 
 
+def _read_npz(file: Path) -> dict[str, Any]:
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(file) as members:
+            expanded = sum(member.file_size for member in members.infolist())
+        size = file.stat().st_size
+        if expanded <= max(MAX_EXPANDED, MAX_EXPANSION * size):
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise _not_read(file, "NumPy arrays", error) from error
+    raise FormatError(
+        f"{file} expands to {expanded} bytes, {expanded // size} times its size",
+        hint="unpack it and give each array as .npy, which needs no memory",
+    )
+
+
 def _load_table(file: Path, suffix: str) -> Any:
     try:
         import pyarrow as pa
@@ -229,5 +278,5 @@ def _load_table(file: Path, suffix: str) -> Any:
         raise FormatError(f"reading {file} needs pyarrow", hint="pip install pyarrow") from error
     try:
         return parquet.read_table(file) if suffix == ".parquet" else feather.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        raise _DamagedFileError(f"cannot read {file} as a table: {error}") from error
+    except (OSError, MemoryError, pa.ArrowException) as error:
+        raise _not_read(file, "a table", error) from error

@@ -158,6 +158,15 @@ class Config:
                 raise _unknown("network", name, self.networks)
         return names
 
+    def without_networks(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a training's own part of a document: no `blockchain`, no network sections, which may hold keys."""
+        sections = {*self.networks, *(network.driver for network in self.networks.values())}
+        return {
+            key: value
+            for key, value in document.items()
+            if key != "blockchain" and not (key in sections and isinstance(value, Mapping))
+        }
+
 
 def find_config(path: str | Path | None = None) -> Path | None:
     """Return the configuration file to use: `path`, `$MRV_CONFIG`, `configs/blockchain_config.json`, or None."""

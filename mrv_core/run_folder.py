@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -191,11 +191,15 @@ class RunFolder:
         """Open the folder of an existing run.
 
         Raises:
-            StorageError: no such folder, or it has no `run.json`.
+            StorageError: no such folder, it cannot be read, or it has no `run.json`.
         """
-        if not path.is_dir():
+        try:
+            is_folder, is_run = path.is_dir(), (path / "run.json").is_file()
+        except OSError as error:
+            raise storage_error("read", path, error) from error
+        if not is_folder:
             raise StorageError(f"there is no run folder {path}", hint="list runs with 'mrv status'")
-        if not (path / "run.json").is_file():
+        if not is_run:
             raise StorageError(
                 f"{path} is not a complete run folder: run.json is missing",
                 hint="copy the whole folder again, or name the run's folder itself",
@@ -245,8 +249,14 @@ class RunFolder:
         self._write(f"anchors/{anchor.name}.json", anchor.file)
 
     def anchor_names(self) -> list[str]:
-        """Names of the anchors, oldest first."""
-        return sorted(path.stem for path in (self.path / "anchors").glob("*.json") if not path.name.startswith("."))
+        """Names of the anchors, oldest first.
+
+        Raises:
+            StorageError: their folder cannot be read.
+        """
+        names = [name.removesuffix(".json") for name in self._list("anchors")]
+        # Numbers have three digits, and more from the thousandth anchor on.
+        return sorted(names, key=lambda name: (len(name.partition("-")[0]), name))
 
     def read_anchor(self, name: str, damaged: list[DamagedFile] | None = None) -> Anchor:
         """Read the file of an anchored root.
@@ -272,6 +282,13 @@ class RunFolder:
             StorageError: a file is missing or unreadable.
             FormatError: a file is so damaged that no tree can be rebuilt; the message names it.
         """
+        tree, damaged = self.read_slots(run_id)
+        for name in self.epoch_names():
+            self.read_epoch(name, tree, damaged)
+        return tree, damaged
+
+    def read_slots(self, run_id: str) -> tuple[MLProvenanceMerkleTree, list[DamagedFile]]:
+        """Do the first half of `read_tree`: everything but the epochs."""
         tree = MLProvenanceMerkleTree(run_id)
         damaged: list[DamagedFile] = []
         file = TreeFile.from_json(self._read("tree.json", damaged), what="tree.json")
@@ -279,13 +296,23 @@ class RunFolder:
         for slot, node, problems in _slots(rows):
             tree.set(slot, node)
             damaged[:0] = [DamagedFile(problem.path, _without_path(problem)) for problem in problems]
-        for index, name in enumerate(self._epoch_names()):
-            self._read_epoch(tree, index, name, damaged)
         if file.run_id != run_id:
             damaged.append(DamagedFile("tree.json", f"belongs to run {file.run_id}, not {run_id}"))
         return tree, damaged
 
-    def _read_epoch(self, tree: MLProvenanceMerkleTree, index: int, name: str, damaged: list[DamagedFile]) -> None:
+    def read_epoch(self, name: str, tree: MLProvenanceMerkleTree, damaged: list[DamagedFile]) -> None:
+        """Do one step of the second half of `read_tree`: add the next epoch to the tree.
+
+        Args:
+            name: One of `epoch_names`, in their order.
+            tree: The tree with everything before it.
+            damaged: Takes a note of everything that does not agree with what was written.
+
+        Raises:
+            StorageError: the file is missing or unreadable.
+            FormatError: no epoch can be rebuilt from it.
+        """
+        index = tree.epoch_count
         if name != _epoch_name(index):
             raise FormatError(f"{_epoch_name(index)} is missing although {name} is there")
         before = len(damaged)
@@ -305,8 +332,21 @@ class RunFolder:
         if (file.run_id, file.index) != (tree.run_id, index):
             damaged.append(DamagedFile(name, "belongs to another run or another place in the log"))
 
-    def _epoch_names(self) -> list[str]:
-        return sorted(f"epochs/{path.name}" for path in (self.path / "epochs").glob("[0-9]*.json"))
+    def epoch_names(self) -> list[str]:
+        """Names of the epochs' files inside the folder, in the order of the log.
+
+        Raises:
+            StorageError: their folder cannot be read.
+        """
+        return [f"epochs/{name}" for name in sorted(self._list("epochs"))]
+
+    def _list(self, name: str) -> list[str]:
+        """Return the names of the files in one of our folders, without what a killed process may have left there."""
+        try:
+            names = os.listdir(self.path / name)
+        except OSError as error:
+            raise storage_error("read", self.path / name, error) from error
+        return [name for name in names if name.endswith(".json") and not name.startswith(".")]
 
     def _write(self, name: str, model: Model) -> None:
         value = model.to_json()
@@ -330,6 +370,23 @@ class RunFolder:
                 raise FormatError(f"{name}: the file was changed after it was written (its seal does not fit)")
             damaged.append(DamagedFile(name, "the file was changed after it was written (its seal does not fit)"))
         return value
+
+
+def require_all_anchors(names: Sequence[str]) -> None:
+    """Check by their numbers that no anchor but possibly the last ones is missing.
+
+    Args:
+        names: All `RunFolder.anchor_names`.
+
+    Raises:
+        StorageError: one is missing; the message names its place.
+    """
+    for index, name in enumerate(names):
+        if not name.startswith(f"{index:03d}-"):
+            raise StorageError(
+                f"anchors/{index:03d}-*.json is missing although anchors/{name}.json is there",
+                hint="copy the whole folder again",
+            )
 
 
 def outline(tree: MLProvenanceMerkleTree, state: TreeState) -> dict[str, str]:

@@ -34,7 +34,7 @@ from mrv_core.models import Verdict, utc_now
 from mrv_core.provenance_tree import MerkleNode, MLProvenanceMerkleTree, TreeState
 from mrv_core.registry import Registry
 from mrv_core.report.model import IntegrityReport
-from mrv_core.run_folder import Anchor, AnchorFile, RunFile, RunFolder, outline
+from mrv_core.run_folder import Anchor, AnchorFile, RunFile, RunFolder, outline, require_all_anchors
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -136,7 +136,9 @@ class ProvenanceTracker:
             raise FormatError(
                 f"{damaged[0].place}: {damaged[0].message}", hint=f"see everything with 'mrv verify {self.run_folder}'"
             )
-        self._anchors = [self._folder.read_anchor(name) for name in self._folder.anchor_names()]
+        names = self._folder.anchor_names()
+        require_all_anchors(names)
+        self._anchors = [self._folder.read_anchor(name) for name in names]
 
     # --- what the run is ----------------------------------------------------------------------------------------
 
@@ -188,7 +190,8 @@ class ProvenanceTracker:
         nodes = {}
         for name, content in (("training", train_data), ("test", test_data)):
             if content is not None:
-                require_not_empty(content)
+                place = f" in {content}" if isinstance(content, Path) else ""
+                require_not_empty(content, f"the {name} data{place}")
                 nodes[f"data/{name}"] = self._content(content, name)
         if "data/training" not in nodes:
             raise FormatError("there is no training data", hint="track_data(train_data, test_data=None)")
@@ -266,7 +269,7 @@ class ProvenanceTracker:
             StorageError: nothing was sent because it could not be written down first.
         """
         self._require_before_first_anchor("the training configuration")
-        self._set({"training/config": self._json(training_config if training_config is not None else {})})
+        self._set({"training/config": self._json(self.config.without_networks(training_config or {}))})
         if not self.config.storage_options.store_before_training:
             return {}
         return self._anchor(BEFORE)

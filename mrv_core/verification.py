@@ -48,7 +48,7 @@ from mrv_core.report.model import (
     Step,
     TreeRow,
 )
-from mrv_core.run_folder import OUTLINE_PATHS, Anchor, DamagedFile, RunFile, RunFolder
+from mrv_core.run_folder import OUTLINE_PATHS, Anchor, DamagedFile, RunFile, RunFolder, require_all_anchors
 
 MAX_SIBLINGS_SHOWN: Final = 100
 """Children of one branch that a report shows; the tree file has them all."""
@@ -86,12 +86,14 @@ class _Evidence:
     uncovered: list[str] = field(default_factory=list)
 
     def wrong(self, place: str, message: str, expected: str | None = None, computed: str | None = None) -> None:
-        finding = Finding(verdict=Verdict.TAMPERED, place=place, message=message, expected=expected, computed=computed)
-        if finding not in self.findings:
-            self.findings.append(finding)
+        self._add(Finding(verdict=Verdict.TAMPERED, place=place, message=message, expected=expected, computed=computed))
 
     def unchecked(self, place: str, message: str) -> None:
-        self.findings.append(Finding(verdict=Verdict.UNREACHABLE, place=place, message=message))
+        self._add(Finding(verdict=Verdict.UNREACHABLE, place=place, message=message))
+
+    def _add(self, finding: Finding) -> None:
+        if finding not in self.findings:
+            self.findings.append(finding)
 
     def step(self, number: int, name: str, before: int, done: str, *, performed: bool = True) -> None:
         """Close a step: its verdict is the worst of the findings since `before`."""
@@ -167,24 +169,44 @@ def _parse(folder: RunFolder, evidence: _Evidence) -> None:
         evidence.run = folder.run()
     except (FormatError, StorageError) as error:
         _unreadable(evidence, "run.json", error)
-    damaged: list[DamagedFile] = []
-    for name in folder.anchor_names():
-        try:
-            evidence.anchors.append(folder.read_anchor(name, damaged))
-        except (FormatError, StorageError) as error:
-            _unreadable(evidence, f"anchors/{name}.json", error)
     run_id = evidence.run.run_id if evidence.run is not None else folder.path.name
-    try:
-        evidence.tree, damaged_leaves = folder.read_tree(run_id)
-        damaged[:0] = damaged_leaves
-    except (FormatError, StorageError) as error:
-        _unreadable(evidence, "tree.json", error)
+    damaged = _parse_tree(folder, evidence, run_id) + _parse_anchors(folder, evidence)
     for item in damaged:
         evidence.wrong(item.place, item.message)
     for anchor in evidence.anchors:
         if anchor.file.run_id != run_id:
             evidence.wrong(f"anchors/{anchor.name}.json", f"belongs to run {anchor.file.run_id}, not {run_id}")
     evidence.step(1, "Parse the run's files within limits", 0, f"{len(evidence.anchors)} anchors, one tree")
+
+
+def _parse_tree(folder: RunFolder, evidence: _Evidence, run_id: str) -> list[DamagedFile]:
+    place = "tree.json"
+    try:
+        tree, damaged = folder.read_slots(run_id)
+        place = "epochs"
+        for place in folder.epoch_names():  # where this ends is what is wrong
+            folder.read_epoch(place, tree, damaged)
+    except (FormatError, StorageError) as error:
+        _unreadable(evidence, place, error)
+        return []
+    evidence.tree = tree
+    return damaged
+
+
+def _parse_anchors(folder: RunFolder, evidence: _Evidence) -> list[DamagedFile]:
+    damaged: list[DamagedFile] = []
+    names: list[str] = []
+    try:
+        names = folder.anchor_names()
+        require_all_anchors(names)
+    except StorageError as error:
+        _unreadable(evidence, "anchors", error)
+    for name in names:
+        try:
+            evidence.anchors.append(folder.read_anchor(name, damaged))
+        except (FormatError, StorageError) as error:
+            _unreadable(evidence, f"anchors/{name}.json", error)
+    return damaged
 
 
 def _unreadable(evidence: _Evidence, place: str, error: MrvError) -> None:
@@ -321,7 +343,7 @@ def _ask_networks(evidence: _Evidence, manager: BlockchainManager, networks: Seq
     held = {name for anchor in evidence.anchors for name in anchor.file.receipts} if networks is None else set()
     names = tuple(dict.fromkeys([*evidence.required, *sorted(held)]))
     configured = [name for name in names if name in manager.config.networks]
-    receipts = _receipts(evidence, manager)
+    receipts = _receipts(evidence, manager, names)
 
     def ask(network: str) -> list[VerifiedAnchor | MrvError]:
         return [
@@ -358,17 +380,22 @@ def _ask_networks(evidence: _Evidence, manager: BlockchainManager, networks: Seq
     )
 
 
-def _receipts(evidence: _Evidence, manager: BlockchainManager) -> dict[tuple[int, str], Receipt | JournalRow]:
+def _receipts(
+    evidence: _Evidence, manager: BlockchainManager, names: Sequence[str]
+) -> dict[tuple[int, str], Receipt | JournalRow]:
     """Return what is known of each anchor on each network: the folder's receipt, else the journal's row."""
     known: dict[tuple[int, str], Receipt | JournalRow] = {}
     for index, anchor in enumerate(evidence.anchors):
+        known.update({(index, network): receipt for network, receipt in anchor.file.receipts.items()})
+        if all((index, name) in known for name in names):
+            continue  # the folder verifies by itself, whatever state the journal is in
         try:
             rows = manager.journal.rows(commitment=anchor.file.root)
         except StorageError as error:
             rows = []
             evidence.unchecked("journal", error.message)
-        known.update({(index, row.network): row.receipt or row for row in rows})
-        known.update({(index, network): receipt for network, receipt in anchor.file.receipts.items()})
+        for row in rows:
+            known.setdefault((index, row.network), row.receipt or row)
     return known
 
 
@@ -476,7 +503,7 @@ def _decide(evidence: _Evidence, manager: BlockchainManager) -> Verdict:
     verdicts += [finding.verdict for finding in evidence.findings]
     if evidence.uncovered:
         verdicts.append(Verdict.PENDING)
-    if not evidence.results:
+    if not evidence.anchors and not evidence.findings:
         verdicts.append(Verdict.NOT_FOUND)
     verdict = worst(verdicts)
     evidence.steps.append(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -93,7 +94,7 @@ def column_digest(kind: Any, chunks: Iterable[Any], context: ColumnContext) -> D
     return hasher.digest()
 
 
-class _Level:
+class _Level(ABC):
     """The slots of one type: how many there are, which of them are null, and the values of the others."""
 
     description: JsonValue
@@ -117,18 +118,22 @@ class _Level:
         """Return the number of slots, and the hashes of this level and of those inside it."""
         return u64(self._slots) + self._nulls.digest().value + self._record_values()
 
+    @abstractmethod
     def _update_values(self, array: Any) -> None:
-        raise NotImplementedError
+        """Take what is in the next slots."""
 
+    @abstractmethod
     def _record_values(self) -> bytes:
-        raise NotImplementedError
+        """Return the hashes of what was in the slots."""
 
 
-class _Null(_Level):
+class _Null:
     """Nothing but nulls: their number says it all."""
 
+    description: JsonValue = "null"
+
     def __init__(self, kind: Any, context: ColumnContext) -> None:
-        super().__init__("null", context)
+        self._slots = 0
 
     def update(self, array: Any) -> None:
         self._slots += len(array)
@@ -295,7 +300,7 @@ class _Ordered(_Dictionary):
         return self._order.record() + super().record()
 
 
-_AnyLevel: TypeAlias = "_Level | _Dictionary"
+_AnyLevel: TypeAlias = "_Level | _Null | _Dictionary"
 
 _is = pa.types
 _LEVELS: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any, ColumnContext], _AnyLevel]], ...]] = (

@@ -64,8 +64,7 @@ def estimator_model(estimator: Any, context: DigestContext) -> tuple[JsonValue, 
 
 def estimator_node(estimator: Any, context: DigestContext) -> MerkleNode:
     """Return a branch of the estimator's `architecture` and `weights`."""
-    inner = replace(context, label="weights", where=f"{context.where}/weights")
-    described, weights = estimator_model(estimator, inner)
+    described, weights = estimator_model(estimator, context.part("weights"))
     return MerkleNode.branch(context.label, [MerkleNode.json("architecture", described, context.algorithm), weights])
 
 
@@ -179,7 +178,7 @@ def _child(value: Any, label: str, context: DigestContext) -> MerkleNode:
         if id(value) not in context.parents:
             return _content(value, _below(value, label, context))
         plain = _reference(value, context)
-    return json_node(plain, replace(context, label=label, where=f"{context.where}/{label}"))
+    return json_node(plain, context.part(label))
 
 
 def _refuse(value: Any, context: DigestContext) -> JsonValue:

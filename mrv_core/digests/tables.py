@@ -294,7 +294,7 @@ def _object_type(rows: _Rows, where: str) -> Any:
     if not classes:
         return pa.null()
     if classes == {Decimal}:
-        return pa.infer_type(rows(slice(None)), from_pandas=True)
+        return pa.infer_type(rows(slice(None)).to_numpy(), from_pandas=True)
     if len(classes) == 1 and classes <= _OBJECT_TYPES.keys():
         return _OBJECT_TYPES[classes.pop()]
     names = " and ".join(sorted(qualified_name(cls).removeprefix("builtins.") for cls in classes))

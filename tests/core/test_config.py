@@ -189,6 +189,18 @@ def test_keys_of_the_training_stay_the_trainings(load):
     assert dict(load({**training, "blockchain": {"node": {}}}).training) == training
 
 
+def test_the_trainings_part_of_a_document_holds_no_keys(load):
+    document = {
+        "epochs": 5,
+        "node": {"key": SENTINEL},
+        "second": {"key": SENTINEL},
+        "blockchain": {"ethereum": {"private_key": KEY}, "second": {"driver": "node"}},
+        "ethereum": "a text of the training's own",
+    }
+    part = load({**document, "node": {}}).without_networks(document)
+    assert part == {"epochs": 5, "ethereum": "a text of the training's own"}
+
+
 def test_a_mapping_is_not_changed_and_no_part_of_the_result_can_be(load):
     document = {"epochs": 1, "ethereum": {"gas_limit": 500_000}, "blockchain": {"node": {"port": 7}}}
     before = json.dumps(document)

@@ -612,7 +612,7 @@ def test_object_that_cannot_say_what_it_is_made_of() -> None:
 
 
 def test_distribution_made_of_data() -> None:
-    with pytest.raises(UnsupportedTypeError, match="no digester for scipy.stats"):
+    with pytest.raises(UnsupportedTypeError, match=r"no digester for scipy\.stats"):
         model_nodes(Own({"C": rv_histogram(np.histogram([1.0, 2.0, 4.0]))()}))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables and columns against an oracle that goes slot by slot, in every form in which Arrow, polars and pandas keep them."""
+"""Tables and columns against an oracle that goes slot by slot, in every form that Arrow, polars and pandas have."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from mrv_core.digests import columns, content_node, tables
 from mrv_core.errors import ConfigurationError, FormatError, UnsupportedTypeError
 from mrv_core.provenance_tree import MerkleNode
 
-# --- The oracle, written from docs/spec/digests.md. A type is its JSON text, save that an ordered dictionary also lists its
-# categories. A slot is None or a value: the bytes of a fixed width or of text, a list, a map's list of pairs, a struct's tuple.
+# --- The oracle, written from docs/spec/digests.md. A type is its JSON text; that of an ordered dictionary also lists
+# its categories. A slot is None or a value: bytes (of a fixed width, or text), a list, a map's list of pairs, a
+# struct's tuple.
 
 Kind = Any
 Slots = Sequence[Any]
@@ -296,7 +298,9 @@ def whole_forms(kind: Kind) -> st.SearchStrategy[Form]:
         case ["ordered", inner, categories]:
             return st.sampled_from([ordered_form(categories, form) for form in text_forms(inner)])
     plain_form = fixed_form(kind)
-    return st.sampled_from([plain_form, plain_form, dictionary_form(plain_form, pa.int64())])
+    # Arrow does not concatenate dictionaries of floats that hold NaN and null.
+    is_float = isinstance(kind, str) and kind.startswith("float")
+    return st.sampled_from([plain_form] if is_float else [plain_form, dictionary_form(plain_form, pa.int64())])
 
 
 def slots_of(kind: Kind, nulls: bool = True) -> st.SearchStrategy[Any]:
@@ -356,7 +360,7 @@ def small_pieces(rows: int, block: int) -> Iterator[None]:
 
 def chunked(form: Form, slots: Slots, cuts: Sequence[int]) -> pa.ChunkedArray:
     ends = sorted({min(cut, len(slots)) for cut in cuts} | {0, len(slots)})
-    chunks = [form(slots[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+    chunks = [form(slots[start:end]) for start, end in pairwise(ends)]
     return pa.chunked_array(chunks, form([]).type)
 
 
@@ -424,7 +428,7 @@ def test_no_rows_are_the_same_in_no_chunk_and_in_empty_ones(arrow: pa.DataType) 
     ("one", "other"),
     [
         ([0.0], [-0.0]),
-        ([None], [float("nan")]),
+        ([0.5, None], [0.5, float("nan")]),
         ([b"ab", b"c"], [b"a", b"bc"]),
         ([b""], [None]),
         ([[], [1]], [[1], []]),
@@ -505,13 +509,14 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         pa.FixedSizeListArray.from_arrays(pa.array(numbers), 16, mask=pa.array(odd[: 1 << 16])),
         pa.ListArray.from_arrays(pa.array(np.arange(0, (1 << 20) + 1, 16, np.int32)), texts),
     ]
+    usual = pa.default_memory_pool()
     for content in contents:
-        pool = pa.proxy_memory_pool(pa.default_memory_pool())
+        pool = pa.proxy_memory_pool(usual)
         pa.set_memory_pool(pool)
         try:
             leaf(content)
         finally:
-            pa.set_memory_pool(pa.default_memory_pool())
+            pa.set_memory_pool(usual)
         assert pool.max_memory() < 4 << 18, content.type
 
 
@@ -564,6 +569,11 @@ def test_a_dictionary_index_that_is_out_of_range() -> None:
         content_node(pa.table({"name": broken}))
 
 
+def test_chunks_of_another_type() -> None:
+    with pytest.raises(FormatError, match="here: a part of type int16 in a column of type int8"):
+        columns.column_digest(pa.int8(), [pa.array([1], pa.int16())], columns.ColumnContext("blake3", "here"))
+
+
 def test_big_endian_machines_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "byteorder", "big")
     with pytest.raises(ConfigurationError, match="little-endian"):
@@ -613,9 +623,10 @@ TABLE = pa.table(
 def test_pandas_polars_and_arrow_hold_the_same_content() -> None:
     expected = content_node(TABLE)
     assert list(digests(expected)) == TABLE.column_names
+    frame = pl.from_arrow(TABLE)
     others = [
-        pl.from_arrow(TABLE),
-        pl.from_arrow(pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1)]), rechunk=False),
+        frame,
+        pl.concat([frame.slice(0, 1), frame.slice(1)], rechunk=False),
         TABLE.to_pandas(types_mapper=pd.ArrowDtype),
         TABLE.to_batches()[0],
         pa.concat_tables([TABLE.slice(0, 2), TABLE.slice(2)]),
@@ -656,6 +667,10 @@ PANDAS_COLUMNS: list[tuple[Any, pa.Array]] = [
     ),
     (pd.array([1, None], pd.ArrowDtype(pa.int8())), pa.array([1, None], pa.int8())),
     (pd.array(["a", None], pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))), pa.array(["a", None])),
+    (
+        pd.Categorical.from_codes([1, 0], pd.arrays.ArrowExtensionArray(pa.chunked_array([["a"], ["b"]]))),
+        pa.array(["b", "a"]),
+    ),
     (np.array(["a", None, np.nan, pd.NA], object), pa.array(["a", None, None, None])),
     (np.array([b"a", None], object), pa.array([b"a", None])),
     (np.array([True, None], object), pa.array([True, None])),
@@ -669,14 +684,14 @@ PANDAS_COLUMNS: list[tuple[Any, pa.Array]] = [
 
 
 @pytest.mark.parametrize(
-    ("values", "arrow"), PANDAS_COLUMNS, ids=lambda value: str(getattr(value, "dtype", value.type))
+    ("values", "arrow"), PANDAS_COLUMNS, ids=[str(pd.Series(values).dtype) for values, _ in PANDAS_COLUMNS]
 )
 def test_pandas_columns_of_every_dtype(values: Any, arrow: pa.Array) -> None:
     assert leaf(pd.Series(values)) == leaf(arrow)
     assert digests(content_node(pd.DataFrame({"a": values}))) == {"a": leaf(arrow)}
-    assert digests(content_node(pd.DataFrame({"a": values}, index=pd.Index(values))))["__index_level_0__"] == leaf(
-        arrow
-    )
+    if str(pd.Series(values).dtype) != "float16":  # which no index has
+        frame = pd.DataFrame({"a": values}, index=pd.Index(values))
+        assert digests(content_node(frame)) == {"a": leaf(arrow), "__index_level_0__": leaf(arrow)}
 
 
 @pytest.mark.parametrize(
@@ -725,23 +740,21 @@ def test_any_other_index_is_content(index: pd.Index) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=True)
     assert len(table.column_names) == 1 + index.nlevels
     assert content_node(frame) == content_node(table)
-    series = digests(content_node(frame["a"]))
-    levels = dict(zip(table.column_names[1:], map(leaf, table.columns[1:]), strict=True))
-    assert list(series.items())[0] == ("values", leaf(table.column(0)))
-    assert [*series.values()][1:] == [*levels.values()]
+    renamed = frame.rename(columns={"a": "values"})
+    assert content_node(renamed["values"]) == content_node(renamed)
     for level in range(index.nlevels):
-        changed = frame.set_index(index.set_names([f"new{at}" if at == level else at for at in ["x"] * index.nlevels]))
-        assert content_node(changed) != content_node(frame)
+        names = [*index.names[:level], "new", *index.names[level + 1 :]]
+        assert content_node(frame.set_index(index.set_names(names))) != content_node(frame)
 
 
 REFUSED: list[tuple[Any, str]] = [
     (pd.DataFrame({"a": [1, "x"]}), "column 'a': objects of int and str"),
-    (pd.DataFrame({"a": pd.array([1, 1.0], object)}), "column 'a': objects of float and int"),
+    (pd.DataFrame({"a": [1, 1.0]}, dtype=object), "column 'a': objects of float and int"),
     (pd.DataFrame({"a": [dt.date(2026, 1, 2), dt.datetime(2026, 1, 2, 3)]}, dtype=object), "column 'a': objects of"),
     (pd.DataFrame({"a": [[1], [2]]}), "column 'a': objects of list"),
     (pd.DataFrame({"a": [{"b": 1}]}), "column 'a': objects of dict"),
     (pd.DataFrame({"a": [2**70]}), "column 'a'"),
-    (pd.DataFrame({"a": pd.array(["\ud800"], object)}), "column 'a'"),
+    (pd.DataFrame({"a": ["\ud800"]}, dtype=object), "column 'a'"),
     (pd.DataFrame({"a": [1j]}), "column 'a'"),
     (pd.DataFrame({"a": pd.Categorical([1, "x"])}), "column 'a': objects of int and str"),
     (pd.DataFrame({"a": pd.cut([1, 2, 3], 2)}), "column 'a'.*interval"),
