@@ -312,6 +312,13 @@ class LogDriver:
         )
 
     def _check_claims(self, receipt: Receipt, commitment: Digest, key: VerifierKey) -> None:
+        of_another_log = receipt.network_id != key.name and receipt.reference.startswith(f"{receipt.network_id}#")
+        # With a pinned key, or where this log replaced the remembered one, another log is wrong, not elsewhere.
+        if of_another_log and self._pinned is None and self._witness.newest(key) is not None:
+            raise AnchorNotFoundError(
+                f"the receipt is of the log {receipt.network_id}, the log here is {key.name}",
+                hint="verify the run beside the log it was anchored in, or set path and verifier_key",
+            )
         claims = {
             "network": (receipt.network, self._network),
             "driver": (receipt.driver, self.name),

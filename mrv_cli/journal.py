@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,7 +121,8 @@ def flush(base_dir: BaseDirOption = DEFAULT_BASE_DIR, config: ConfigOption = Non
         print_json({"open_before": len(before), "left": [row_json(row) for row in left]})
     else:
         _print_rows(left)
-        note(f"{len(before)} anchors were open, {len(left)} still are" if before else "nothing was left to do")
+        if before or all_queued:
+            note(f"{len(before)} anchors were open, {len(left)} still are" if before else "nothing was left to do")
     raise typer.Exit(exit_code_of_rows(left) if all_queued else ExitCode.COULD_NOT_CHECK)
 
 
@@ -142,10 +145,13 @@ def anchor(
     settings.require_networks(network or None)
     tracker = ProvenanceTracker(base_dir, settings, run_id=name)
     try:
-        tracker.track_data(file_or_folder)
-        tracker.anchor_snapshot(network or None)
-    finally:
-        tracker.close()
+        with closing(tracker):
+            tracker.track_data(file_or_folder)
+            tracker.anchor_snapshot(network or None)
+    except MrvError:
+        if not tracker.anchors:  # nothing is or will be anchored: the same command, with the same name, may come again
+            shutil.rmtree(tracker.run_folder, ignore_errors=True)
+        raise
     journal = Journal(base_dir)
     made = overview(tracker.run_folder, journal)
     if as_json:

@@ -135,6 +135,9 @@ def _check(file: Path, root: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"verdict": Verdict.VALID, "proof": proof.to_json()})
         return
-    shown = f" with the digest {proof.digest}" if proof.digest is not None else ""
-    text = f"  {proof.path} of run {proof.run_id}{shown} is under {root}"
+    if proof.kind == "absent":
+        text = f"  nothing was tracked as {proof.path} in run {proof.run_id}, {proof.phase}: that is under {root}"
+    else:
+        shown = f" with the digest {proof.digest}" if proof.digest is not None else ""
+        text = f"  {proof.path}, {proof.kind}{shown}, of run {proof.run_id}, {proof.phase}, is under {root}"
     console().print(line(verdict_text(Verdict.VALID), text), soft_wrap=True)

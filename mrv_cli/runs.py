@@ -109,13 +109,13 @@ def overview(path: Path, journal: Journal) -> RunOverview:
         StorageError: the journal cannot be read.
     """
     folder, problem, run = RunFolder(path), None, None
-    anchors: list[AnchoredRoot] = []
+    anchors: list[Anchor] = []
     try:
         run = folder.run()
-        anchors.extend(_with_places(folder.read_anchor(name), journal) for name in folder.anchor_names())
+        anchors.extend(folder.read_anchor(name) for name in folder.anchor_names())
     except (FormatError, StorageError) as error:
         problem = error.message
-    return RunOverview(path, run, tuple(anchors), problem)
+    return RunOverview(path, run, tuple(_with_places(anchor, journal) for anchor in anchors), problem)
 
 
 def _with_places(anchor: Anchor, journal: Journal) -> AnchoredRoot:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import stat
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -151,10 +150,15 @@ def compare_model(tree: MLProvenanceMerkleTree, model: Any, *, progress: bool | 
         )
     for path, node in states:
         if node.hash == found.relabel(node.label).hash:
-            return Comparison(path, source, f"the weights are those of {path}", ())
+            return Comparison(path, source, _recognised(path, states[0][0]), ())
     path, newest = states[0]
     differences = compare_nodes(newest, found.relabel(newest.label), path)
     return Comparison(path, source, "the weights are those of no recorded state", differences)
+
+
+def _recognised(path: str, newest: str) -> str:
+    older = "" if path == newest else f", not those of {newest}"
+    return f"the weights are those of {path}{older}; the architecture was not compared"
 
 
 def _is_opaque(node: MerkleNode) -> bool:
@@ -166,11 +170,29 @@ def _node_like(committed: MerkleNode, content: Any, progress: bool | None) -> Me
     algorithm = _algorithm(committed)
     if isinstance(content, Path) and content.suffix.lower() == ".safetensors" and committed.kind == "branch":
         return weights_node(content, algorithm=algorithm, label=committed.label, progress=progress)
+    if isinstance(content, _PandasTable):
+        return _table_node(committed, content, progress)
     if not isinstance(content, _Parts):
         # What was committed says whether a link belongs there, not a setting of the verifier.
         return content_node(content, algorithm=algorithm, label=committed.label, progress=progress, symlinks="record")
     parts = (content_node(part, algorithm=algorithm, label=name, progress=progress) for name, part in content.items())
     return MerkleNode.branch(committed.label, parts)
+
+
+def _table_node(committed: MerkleNode, file: _PandasTable, progress: bool | None) -> MerkleNode:
+    """Return the node of a table that pandas wrote: as columns, or as the frame with its index, whichever fits."""
+    algorithm = _algorithm(committed)
+    node = content_node(file.table, algorithm=algorithm, label=committed.label, progress=progress)
+    if node.hash == committed.hash:
+        return node
+    return content_node(file.table.to_pandas(), algorithm=algorithm, label=committed.label, progress=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _PandasTable:
+    """A table of a file that says how pandas is to read it."""
+
+    table: Any
 
 
 class _DamagedFileError(FormatError):
@@ -195,11 +217,12 @@ def _load(committed: MerkleNode, path: str, file: Path) -> Any:
     suffix = file.suffix.lower()
     if suffix == ".npy" and committed.kind == "array":
         return _open_npy(file)
-    if suffix == ".npz" and kinds == {"array"}:
+    parts_are_arrays = bool(committed.children) and all(child.kind == "array" for child in committed.children)
+    if suffix == ".npz" and (parts_are_arrays or committed.kind == "array"):
         return _load_npz(file, committed, path)
     if suffix in (".parquet", ".arrow", ".feather") and kinds == {"column"}:
         return _load_table(file, suffix)
-    if suffix == ".safetensors" and kinds == {"array"}:
+    if suffix == ".safetensors" and parts_are_arrays:
         return file
     raise FormatError(
         f"{path} was committed as {', '.join(sorted(kinds))}; {file} cannot be compared with that",
@@ -232,17 +255,23 @@ def _open_npy(file: Path) -> Any:
     import numpy as np
 
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+        loaded = np.load(file, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a hostile header makes NumPy raise anything
         raise _not_read(file, "a NumPy array", error) from error
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    loaded.close()
+    raise FormatError(f"{file} is an archive of arrays", hint="name it .npz")
 
 
 def _load_npz(file: Path, committed: MerkleNode, path: str) -> Any:
     """Match the arrays of a file with the committed parts by name, or by position where the file has no names."""
     arrays = _read_npz(file)
     labels = [node.label for node in committed.children] or [committed.label]
-    unnamed = [f"arr_{index}" for index in range(len(labels))]
-    names = unnamed if set(arrays) == set(unnamed) else labels
+    # Position means something only where the labels themselves are positions: one array, a pair, a tuple.
+    positional = len(labels) == 1 or labels in (["x", "y"], [str(index) for index in range(len(labels))])
+    unnamed = [f"arr_{index}" for index in range(len(labels))] if positional else labels
+    names = labels if set(arrays) == set(labels) else unnamed
     if set(arrays) != set(names):
         raise FormatError(
             f"{file} holds {', '.join(sorted(arrays))}; {path} was committed as {', '.join(labels)}",
@@ -262,7 +291,7 @@ def _read_npz(file: Path) -> dict[str, Any]:
         if expanded <= max(MAX_EXPANDED, MAX_EXPANSION * size):
             with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a hostile archive makes NumPy and zipfile raise anything
         raise _not_read(file, "NumPy arrays", error) from error
     raise FormatError(
         f"{file} expands to {expanded} bytes, {expanded // size} times its size",
@@ -277,6 +306,7 @@ def _load_table(file: Path, suffix: str) -> Any:
     except ModuleNotFoundError as error:
         raise FormatError(f"reading {file} needs pyarrow", hint="pip install pyarrow") from error
     try:
-        return parquet.read_table(file) if suffix == ".parquet" else feather.read_table(file)
+        table = parquet.read_table(file) if suffix == ".parquet" else feather.read_table(file)
     except (OSError, MemoryError, pa.ArrowException) as error:
         raise _not_read(file, "a table", error) from error
+    return _PandasTable(table) if b"pandas" in (table.schema.metadata or {}) else table

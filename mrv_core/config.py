@@ -174,7 +174,13 @@ def find_config(path: str | Path | None = None) -> Path | None:
         return Path(path)
     if named := os.environ.get(CONFIG_PATH_VARIABLE):
         return Path(named)
-    return DEFAULT_CONFIG_PATH if DEFAULT_CONFIG_PATH.is_file() else None
+    try:
+        DEFAULT_CONFIG_PATH.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # there is something: reading it says what is wrong, and nothing else is used in its place
+    return DEFAULT_CONFIG_PATH
 
 
 def load_config(

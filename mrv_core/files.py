@@ -94,15 +94,20 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_limited(path: Path, max_bytes: int) -> bytes:
+def read_limited(path: Path, max_bytes: int, *, follow: bool = True) -> bytes:
     """Read a regular file of at most `max_bytes`; never waits on a FIFO or a device.
 
+    Args:
+        path: The file.
+        max_bytes: Refuse larger files.
+        follow: Whether the file itself may be a symbolic link.
+
     Raises:
-        StorageError: missing, unreadable, or not a regular file.
+        StorageError: missing, unreadable, not a regular file, or a link that must not be followed.
         FormatError: larger than allowed.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
         try:
             state = os.fstat(descriptor)
             if not stat.S_ISREG(state.st_mode):

@@ -179,9 +179,20 @@ class Journal:
         return rows[0]
 
     def rows(
-        self, *, commitment: Digest | None = None, network: str | None = None, only_open: bool = False
+        self,
+        *,
+        commitment: Digest | None = None,
+        network: str | None = None,
+        run_id: str | None = None,
+        only_open: bool = False,
     ) -> list[JournalRow]:
         """Return rows in the order in which they were queued; an absent journal has none.
+
+        Args:
+            commitment: Only those of this commitment.
+            network: Only those of this network.
+            run_id: Only those whose metadata name this run.
+            only_open: Only those with something left to send or to wait for.
 
         Raises:
             StorageError: the journal cannot be read, or one of the rows is damaged.
@@ -189,13 +200,16 @@ class Journal:
         if not self._exists():
             return []
         conditions: list[str] = []
-        values: list[str] = []
+        values: list[str | bytes] = []
         if commitment is not None:
             conditions.append("commitment = ?")
             values.append(str(commitment))
         if network is not None:
             conditions.append("network = ?")
             values.append(network)
+        if run_id is not None:  # canonical JSON has exactly one way to say this
+            conditions.append("instr(metadata, ?) > 0")
+            values.append(b'"run_id":' + canonical_bytes(run_id))
         if only_open:
             conditions.append(f"state NOT IN ({', '.join('?' * len(_CLOSED))})")
             values.extend(_CLOSED)

@@ -55,6 +55,8 @@ SLOTS: Final = tuple(
 """Paths that are filled once: everything but the epochs."""
 
 JSON_KIND: Final = "json"
+MAX_PROOF_STEPS: Final = 2048
+"""Most branches between a node and the root: a path of Linux has no more parts than that."""
 MAX_LABEL_BYTES: Final = 4096
 """Longest label in UTF-8 bytes: the longest path that Linux accepts."""
 
@@ -347,6 +349,8 @@ def verify_node_proof(proof: NodeProof, root: Digest) -> None:
 
 
 def _root_from_proof(proof: NodeProof) -> Digest:
+    if len(proof.steps) > MAX_PROOF_STEPS:
+        raise VerificationError(f"the proof has {len(proof.steps)} steps, more than the {MAX_PROOF_STEPS} allowed")
     labels = [unescape_label(segment) for segment in proof.path.split("/")]
     if [step.label for step in proof.steps] != ["", *labels[:-1]][::-1]:
         raise VerificationError(f"the proof of {proof.path[:200]!r} does not have one step for each part of the path")

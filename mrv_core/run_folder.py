@@ -16,17 +16,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import filelock
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mrv_core.canonical import canonical_bytes, canonical_digest, parse_json
 from mrv_core.errors import FormatError, RunStateError, StorageError
 from mrv_core.files import PRIVATE_FILE, PRIVATE_FOLDER, make_folder, read_limited, storage_error, write_atomic
+from mrv_core.hashing import HashFactory
 from mrv_core.models import DigestField, Json, Model, Receipt, TimeField
 from mrv_core.provenance_tree import (
     SHAPE,
@@ -40,8 +41,8 @@ from mrv_core.provenance_tree import (
     node_rows,
 )
 
-MAX_FILE_BYTES: Final = 512 * 1024 * 1024
-"""Largest file of a run folder that is read: about two million leaves."""
+MAX_FILE_BYTES: Final = 128 * 1024 * 1024
+"""Largest file of a run folder, written or read: about 600,000 leaves. A hostile one takes 100 times that, parsed."""
 OUTLINE_PATHS: Final = (
     *SHAPE[""],
     *(f"{branch}/{child}" for branch in ("data", "model", "training") for child in SHAPE[branch]),
@@ -49,6 +50,13 @@ OUTLINE_PATHS: Final = (
 """Nodes whose hashes are kept beside each anchored root, so that a rewritten tree still shows where it was changed."""
 
 _HexHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Phase = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,31}$")]
+_Count = Annotated[int, Field(ge=0)]
+
+
+def _known_algorithm(name: str) -> str:
+    HashFactory.create(name)
+    return name
 
 
 class RunFile(Model):
@@ -63,7 +71,7 @@ class RunFile(Model):
 
     format: Literal["mrv-run/1"] = "mrv-run/1"
     run_id: str
-    hash_algorithm: str
+    hash_algorithm: Annotated[str, AfterValidator(_known_algorithm)]
     started_at: TimeField
 
 
@@ -110,8 +118,8 @@ class AnchorFile(Model):
 
     format: Literal["mrv-anchor/1"] = "mrv-anchor/1"
     run_id: str
-    phase: str
-    epochs: int
+    phase: _Phase
+    epochs: _Count
     slots: tuple[str, ...]
     root: DigestField
     outline: dict[str, _HexHash]
@@ -241,7 +249,7 @@ class RunFolder:
         index = tree.epoch_count - 1
         node = tree.epochs[index]
         rows = node_rows(f"training/epochs/{node.label}", node)
-        root = tree.root("epoch_checkpoint")
+        root = tree.root(checkpoint_state(tree))
         self._write(_epoch_name(index), EpochFile(run_id=tree.run_id, index=index, root=root, rows=tuple(rows)))
 
     def write_anchor(self, anchor: Anchor) -> None:
@@ -331,6 +339,8 @@ class RunFolder:
             raise FormatError(f"{name}: {error.message}") from error
         if (file.run_id, file.index) != (tree.run_id, index):
             damaged.append(DamagedFile(name, "belongs to another run or another place in the log"))
+        if len(damaged) == before and file.root != tree.root(checkpoint_state(tree)):
+            damaged.append(DamagedFile(name, "its root is not the root right after this epoch"))
 
     def epoch_names(self) -> list[str]:
         """Names of the epochs' files inside the folder, in the order of the log.
@@ -343,6 +353,8 @@ class RunFolder:
     def _list(self, name: str) -> list[str]:
         """Return the names of the files in one of our folders, without what a killed process may have left there."""
         try:
+            if (self.path / name).is_symlink():
+                raise StorageError(f"{self.path / name} is a symbolic link", hint="put the real folder there")
             names = os.listdir(self.path / name)
         except OSError as error:
             raise storage_error("read", self.path / name, error) from error
@@ -351,7 +363,13 @@ class RunFolder:
     def _write(self, name: str, model: Model) -> None:
         value = model.to_json()
         value["seal"] = str(canonical_digest(value, "sha256"))
-        write_atomic(self.path / name, canonical_bytes(value))
+        data = canonical_bytes(value)
+        if len(data) > MAX_FILE_BYTES:
+            raise FormatError(
+                f"{name} would have {len(data)} bytes, more than the {MAX_FILE_BYTES} that are read back",
+                hint="track a folder of very many files as an archive, or as a data set",
+            )
+        write_atomic(self.path / name, data)
 
     def _read(self, name: str, damaged: list[DamagedFile] | None = None) -> dict[str, Any]:
         """Read a sealed file and take the seal off.
@@ -359,7 +377,7 @@ class RunFolder:
         A broken seal is added to `damaged` where one is given, so that the rows can say more exactly what was
         changed; else it is an error.
         """
-        data = read_limited(self.path / name, MAX_FILE_BYTES)
+        data = read_limited(self.path / name, MAX_FILE_BYTES, follow=False)
         value = parse_json(data, what=name, max_bytes=MAX_FILE_BYTES)
         if not isinstance(value, dict):
             raise FormatError(f"{name}: not a JSON object")
@@ -387,6 +405,12 @@ def require_all_anchors(names: Sequence[str]) -> None:
                 f"anchors/{index:03d}-*.json is missing although anchors/{name}.json is there",
                 hint="copy the whole folder again",
             )
+
+
+def checkpoint_state(tree: MLProvenanceMerkleTree) -> TreeState:
+    """Return the state right after the newest epoch, before any results."""
+    state = tree.state("epoch_checkpoint")
+    return replace(state, slots=tuple(slot for slot in state.slots if slot != "training/results"))
 
 
 def outline(tree: MLProvenanceMerkleTree, state: TreeState) -> dict[str, str]:

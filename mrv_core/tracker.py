@@ -75,13 +75,17 @@ class ProvenanceTracker:
         if run_id == STORES_FOLDER:
             raise FormatError(f"run id {run_id!r} is the folder of the embedded networks", hint="choose another run id")
         self._start(Path(base_dir), config, registry, progress)
+        if run_id is not None and self._manager.journal.rows(run_id=run_id):
+            raise RunStateError(
+                f"a run {run_id!r} was anchored from {self.base_dir} before", hint="choose another run id"
+            )
         self._run = RunFile(
             run_id=run_id if run_id is not None else new_run_id(),
             hash_algorithm=self.config.hash_algorithm,
             started_at=utc_now(),
         )
         self._tree = MLProvenanceMerkleTree(self._run.run_id)
-        self._tree.set("training/environment", self._json(describe_environment()))
+        self._tree.set("training/environment", self._json(describe_environment(), "the environment"))
         self._anchors: list[Anchor] = []
         self._folder = RunFolder.create(self.base_dir, self._run, self._tree)
         self._lock = self._folder.lock()
@@ -169,7 +173,7 @@ class ProvenanceTracker:
 
     @results.setter
     def results(self, value: Any) -> None:
-        self._results = self._json_value(value, "results")
+        self._results = self._json_value(value, "the training results")
 
     # --- tracking -----------------------------------------------------------------------------------------------
 
@@ -269,7 +273,9 @@ class ProvenanceTracker:
             StorageError: nothing was sent because it could not be written down first.
         """
         self._require_before_first_anchor("the training configuration")
-        self._set({"training/config": self._json(self.config.without_networks(training_config or {}))})
+        given = _require_mapping(training_config, "the training configuration")
+        config = self.config.without_networks(given)
+        self._set({"training/config": self._json(config, "the training configuration")})
         if not self.config.storage_options.store_before_training:
             return {}
         return self._anchor(BEFORE)
@@ -290,7 +296,8 @@ class ProvenanceTracker:
             StorageError: nothing was sent because it could not be written down first.
         """
         self._require_writable(complete=self._complete)
-        self._set({"training/results": self._json(training_results if training_results is not None else {})})
+        results = _require_mapping(training_results, "the training results")
+        self._set({"training/results": self._json(results, "the training results")})
         if not self.config.storage_options.store_after_training:
             return {}
         return self._anchor(AFTER)
@@ -625,19 +632,26 @@ class ProvenanceTracker:
     def _content(self, content: Any, label: str) -> MerkleNode:
         return content_node(content, algorithm=self._run.hash_algorithm, label=label, progress=self._progress)
 
-    def _json(self, value: Any) -> MerkleNode:
-        return MerkleNode.json("value", self._json_value(value, "value"), self._run.hash_algorithm)
+    def _json(self, value: Any, what: str) -> MerkleNode:
+        return MerkleNode.json("value", self._json_value(value, what), self._run.hash_algorithm)
 
     def _json_value(self, value: Any, what: str) -> JsonValue:
-        converted = to_json_value(value, non_finite=True)
+        try:
+            converted = to_json_value(value, non_finite=True)
+        except FormatError as error:
+            raise FormatError(f"{what}: {error.message}", hint=error.hint) from error
         if b'{"non_finite":' in canonical_bytes(converted):
             _logger.warning("%s of run %s has a value that is not finite; it is kept as text", what, self.run_id)
         return converted
 
     def _measured(self, values: Mapping[str, Any] | None, what: str) -> MerkleNode | None:
-        if values is None:
-            return None
-        return MerkleNode.json("value", self._json_value(values, what), self._run.hash_algorithm)
+        return None if values is None else self._json(_require_mapping(values, what), what)
+
+
+def _require_mapping(values: Mapping[str, Any] | None, what: str) -> Mapping[str, Any]:
+    if values is not None and not isinstance(values, Mapping):
+        raise FormatError(f"{what}: a mapping is needed, not {type(values).__name__}", hint="pass a dict with names")
+    return values if values is not None else {}
 
 
 class ProvenanceBlockchainTracker(ProvenanceTracker):

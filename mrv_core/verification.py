@@ -150,7 +150,8 @@ def verify_run(
     owned = manager is None
     manager = manager or BlockchainManager(config, base_dir=run_folder.parent)
     try:
-        # (5) Each network's driver verifies its receipts.
+        # (5) Each network's driver verifies its receipts; no anchor known here is left out.
+        _check_withheld(evidence, manager)
         _ask_networks(evidence, manager, networks)
     finally:
         if owned:
@@ -256,7 +257,8 @@ def _rebuild_roots(evidence: _Evidence, leaves: Sequence[str]) -> None:
         older = anchor
     state = evidence.anchors[-1].file.state if evidence.anchors else tree.state("present")
     for path in leaves:
-        tree.node(path)
+        if tree.node(path).is_absent:
+            raise FormatError(f"nothing was tracked as {path}", hint="see the tree with 'mrv report RUN'")
         try:
             verify_node_proof(tree.prove(path, state), tree.root(state))
         except FormatError:
@@ -322,6 +324,25 @@ def _check_consistency(evidence: _Evidence, tree: MLProvenanceMerkleTree, older:
         evidence.wrong(f"anchors/{newer.name}.json", message, expected, computed)
 
 
+def _check_withheld(evidence: _Evidence, manager: BlockchainManager) -> None:
+    """Where this machine's journal knows of a root of the run, the folder must have its anchor.
+
+    Only the machine that anchored the run has the journal; elsewhere a newest root can be withheld unnoticed, which
+    docs/threat-model.md says. A journal that cannot be read is no evidence for or against anything.
+    """
+    if evidence.run is None:
+        return
+    shown = {anchor.file.root for anchor in evidence.anchors}
+    try:
+        rows = manager.journal.rows(run_id=evidence.run.run_id)
+    except (StorageError, FormatError):
+        return
+    for row in rows:
+        if row.commitment not in shown and row.metadata.get("run_id") == evidence.run.run_id:
+            phase = row.metadata.get("phase")
+            evidence.wrong("anchors", f"the anchor of the root {phase} is missing in the folder", str(row.commitment))
+
+
 def _check_commitments(evidence: _Evidence) -> None:
     before = len(evidence.findings)
     for anchor in evidence.anchors:
@@ -340,6 +361,12 @@ def _check_commitments(evidence: _Evidence) -> None:
 def _ask_networks(evidence: _Evidence, manager: BlockchainManager, networks: Sequence[str] | None) -> None:
     """Ask the required networks, and any other that the run has a receipt of unless networks were named."""
     evidence.required = manager.config.require_networks(networks)
+    needed = manager.config.policy.require
+    if needed != "all" and evidence.required and needed > len(evidence.required):
+        raise ConfigurationError(
+            f"{needed} networks must hold each anchor, and only {len(evidence.required)} were named",
+            hint="name more networks, or lower blockchain.verification.require",
+        )
     held = {name for anchor in evidence.anchors for name in anchor.file.receipts} if networks is None else set()
     names = tuple(dict.fromkeys([*evidence.required, *sorted(held)]))
     configured = [name for name in names if name in manager.config.networks]
@@ -628,7 +655,9 @@ def _summary(evidence: _Evidence, verdict: Verdict) -> str:
     if verdict is Verdict.VALID:
         results = (result for anchor in evidence.results for result in anchor.networks)
         networks = sorted({result.network for result in results if result.verdict is Verdict.VALID})
-        return f"Every committed fact is unchanged since its root was anchored on {', '.join(networks)}."
+        newest = evidence.results[-1]
+        whole = "" if newest.phase in ("after_training", "snapshot") else f" The newest anchor shown is {newest.name}."
+        return f"Every committed fact is unchanged since its root was anchored on {', '.join(networks)}.{whole}"
     first = next((finding for finding in evidence.findings if finding.verdict is verdict), None)
     if first is not None:
         return f"{first.place}: {first.message}."

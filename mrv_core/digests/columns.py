@@ -71,7 +71,7 @@ def column_digest(kind: Any, chunks: Iterable[Any], context: ColumnContext) -> D
 
     Args:
         kind: Arrow type of the column.
-        chunks: Valid Arrow arrays of this type.
+        chunks: Arrow arrays of this type.
         context: Algorithm and place.
 
     Raises:
@@ -86,9 +86,11 @@ def column_digest(kind: Any, chunks: Iterable[Any], context: ColumnContext) -> D
         for chunk in chunks:
             if chunk.type != kind:
                 raise FormatError(f"{context.where}: a part of type {chunk.type} in a column of type {kind}")
+            chunk.validate()
             level.update(chunk)
     except _ARROW_ERRORS as error:
-        raise FormatError(f"{context.where}: the column cannot be read: {error}") from error
+        hint = "check the data with validate(full=True), or cast the column to another type"
+        raise FormatError(f"{context.where}: Arrow cannot read the values: {error}", hint=hint) from error
     hasher = ContentHasher(context.algorithm, 0)
     hasher.update(length_prefixed(canonical_bytes(level.description)) + level.record())
     return hasher.digest()
@@ -179,8 +181,8 @@ class _Binary(_Level):
 
     def _update_values(self, array: Any) -> None:
         for piece in _pieces(array, _payload_size):
-            values = piece.cast(pa.large_binary()).drop_null()
-            self._lengths.update(_fixed_bytes(pc.binary_length(values), 8))
+            values = _without_views(piece).drop_null()
+            self._lengths.update(_fixed_bytes(pc.binary_length(values).cast(pa.int64()), 8))
             self._values.update(_payload(values))
 
     def _record_values(self) -> bytes:
@@ -372,12 +374,21 @@ def _fixed_bytes(array: Any, width: int) -> Buffer:
     return memoryview(array.buffers()[1] or b"")[start : start + len(array) * width]
 
 
+def _without_views(array: Any) -> Any:
+    """Return text or bytes in the layout that has offsets; Arrow can do little with the other one."""
+    if not _is_view(array.type):
+        return array
+    return array.cast(pa.large_string() if _is_string(array.type) else pa.large_binary())
+
+
 def _payload(array: Any) -> Buffer:
-    """Return the bytes of an array of type large_binary."""
+    """Return the bytes of an array of text or bytes that has offsets; there must be no nulls."""
     if not len(array):
         return b""
     _, offsets, payload = array.buffers()
-    start, stop = (struct.unpack_from("<q", offsets, 8 * at)[0] for at in (array.offset, array.offset + len(array)))
+    form, width = ("<q", 8) if array.type in (pa.large_string(), pa.large_binary()) else ("<i", 4)
+    ends = (array.offset, array.offset + len(array))
+    start, stop = (struct.unpack_from(form, offsets, width * at)[0] for at in ends)
     return memoryview(payload or b"")[start:stop]
 
 
@@ -407,9 +418,7 @@ def _items(lists: Any, count: int) -> Any:
 
 def _decoded(array: Any) -> Iterator[Any]:
     """Yield the values of dictionary-encoded slots."""
-    values = array.dictionary
-    if _is_view(values.type):
-        values = values.cast(pa.large_string() if _is_string(values.type) else pa.large_binary())
+    values = _without_views(array.dictionary)
     if _is_string(values.type) or _is_bytes(values.type):
         lengths = pc.binary_length(values)
         pieces = _pieces(array, lambda piece: pc.sum(lengths.take(piece.indices)).as_py() or 0)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -119,10 +120,14 @@ def _is_empty(content: Any) -> bool:
 
 def _is_empty_path(path: Path) -> bool:
     try:
-        if not path.is_dir():
-            return path.stat().st_size == 0
-        return not any(
-            os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names
-        )
+        status = path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return stat.S_ISREG(status.st_mode) and not status.st_size  # others are refused when they are read
+        files = ((folder, name) for folder, _, names in os.walk(path, onerror=_raise) for name in names)
+        return not any(os.lstat(os.path.join(folder, name)).st_size for folder, name in files)
     except OSError as error:
-        raise storage_error("read", path, error) from error
+        raise storage_error("read", error.filename or path, error) from error
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -351,7 +351,9 @@ def _to_json(value: Any, context: DigestContext, other: _Describe) -> JsonValue:
             number = int(value)
             return number if abs(number) <= MAX_SAFE_INTEGER else _tagged("int", str(number))
         case float():
-            return float(value) if np.isfinite(value) else _tagged("float", str(float(value)))
+            # JSON writes 1.0 as 1, and for `max_features` these mean all features and one feature.
+            number_like = not np.isfinite(value) or float(value).is_integer()
+            return _tagged("float", repr(float(value))) if number_like else float(value)
         case list() | tuple() | set() | frozenset() | Mapping():
             return _container_to_json(value, context, other)
     special = _special(value)

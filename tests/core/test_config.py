@@ -236,6 +236,17 @@ def test_the_file_to_use(tmp_path, monkeypatch):
     assert find_config("mine.json") == Path("mine.json")
 
 
+def test_a_file_that_is_there_and_cannot_be_read_is_not_passed_over(refuse, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MRV_CONFIG", raising=False)
+    Path("configs").symlink_to("configs")
+    assert "cannot read configs/blockchain_config.json: " in refuse(find_config())
+    Path("configs").unlink()
+    Path("configs/blockchain_config.json").parent.mkdir()
+    Path("configs/blockchain_config.json").symlink_to("nowhere")
+    assert "cannot read configs/blockchain_config.json: No such file" in refuse(find_config())
+
+
 def test_a_path_may_be_text(load, tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"blockchain": {"node": {"port": 5}}}')

@@ -288,12 +288,20 @@ def test_a_log_replaced_by_another_with_its_own_key_is_refused(driver: LogDriver
     (forged,) = anchor(other, 0)
     shutil.rmtree(store_dir)
     shutil.copytree(other_dir, store_dir)
-    with pytest.raises(VerificationError, match="network_id"):
+    with pytest.raises(VerificationError, match="replaced"):
         driver.verify(receipt, root(0))
     with pytest.raises(VerificationError, match="replaced"):
         driver.verify(forged, root(0))
     with pytest.raises(VerificationError, match="replaced"):
         anchor(driver, 1)
+
+
+def test_a_receipt_of_a_log_that_is_kept_elsewhere_is_not_found_here(driver: LogDriver, tmp_path: Path) -> None:
+    (receipt,) = anchor(driver, 0)
+    other = LogDriver(DriverContext("log", LogSettings(), tmp_path / "elsewhere" / "log"))
+    anchor(other, 1)
+    with pytest.raises(AnchorNotFoundError, match="the log here is"):
+        other.verify(receipt, root(0))
 
 
 @pytest.mark.parametrize(

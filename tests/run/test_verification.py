@@ -25,6 +25,7 @@ from mrv_core.errors import ConfigurationError, FormatError, StorageError
 from mrv_core.models import Verdict
 from mrv_core.provenance_tree import MerkleNode, node_rows
 from mrv_core.report.model import IntegrityReport
+from mrv_core.run_folder import RunFolder, checkpoint_state, outline
 from mrv_core.tracker import ProvenanceTracker
 from mrv_core.verification import SEVERITY, combine, worst
 
@@ -180,8 +181,6 @@ def test_a_consistently_rewritten_tree_is_still_located(finished: Path, verify: 
 def test_a_wholly_rewritten_run_does_not_match_its_receipts(finished: Path, verify: Verify) -> None:
     """Tree, outline and root are all rewritten to agree; only the networks still hold the old root."""
     test_a_consistently_rewritten_tree_is_still_located(finished, verify)
-    from mrv_core.run_folder import RunFolder, outline
-
     folder = RunFolder(finished)
     tree, damaged = folder.read_tree("run-1")
     assert not damaged
@@ -193,7 +192,8 @@ def test_a_wholly_rewritten_run_does_not_match_its_receipts(finished: Path, veri
 
     edit(finished / "anchors/001-after_training.json", forge, seal=True)
     report = verify(finished)
-    assert (report.verdict, places(report)) == (Verdict.TAMPERED, ["receipt:alpha", "receipt:beta"])
+    assert report.verdict is Verdict.TAMPERED
+    assert places(report) == ["receipt:alpha", "receipt:beta", "anchors"]  # the journal knows the true root
 
     def forge_receipts(value: dict[str, Any]) -> None:
         for receipt in value["receipts"].values():
@@ -235,15 +235,45 @@ def test_an_epoch_added_after_the_last_anchor_is_not_covered(finished: Path, ver
     value = json.loads((finished / "epochs/00000001.json").read_bytes())
     value.pop("seal")
     node = MerkleNode.branch("3", [MerkleNode.absent(x) for x in ("model_state", "metrics", "privacy_metrics")])
-    value.update(index=2, rows=node_rows("training/epochs/3", node))
+    tree, _ = RunFolder(finished).read_tree("run-1")
+    tree.append_epoch_node(node)
+    value.update(index=2, rows=node_rows("training/epochs/3", node), root=str(tree.root(checkpoint_state(tree))))
     value["seal"] = str(canonical_digest(value, "sha256"))
     (finished / "epochs/00000002.json").write_bytes(canonical_bytes(value))
     report = verify(finished)
     assert (report.verdict, report.uncovered) == (Verdict.PENDING, ("training/epochs/3",))
 
 
+def test_a_root_of_another_epoch_in_an_epochs_file_is_named(finished: Path, verify: Verify) -> None:
+    first = json.loads((finished / "epochs/00000000.json").read_bytes())
+    edit(finished / "epochs/00000001.json", lambda value: value.update(root=first["root"]), seal=True)
+    report = verify(finished)
+    assert (report.verdict, places(report)) == (Verdict.TAMPERED, ["epochs/00000001.json"])
+
+
+def test_a_run_cut_back_to_its_first_anchor_is_noticed_where_it_was_anchored(finished: Path, verify: Verify) -> None:
+    (finished / "anchors/001-after_training.json").unlink()
+    for path in (finished / "epochs").iterdir():
+        path.unlink()
+
+    def cut(value: dict[str, Any]) -> None:
+        value["rows"] = [row for row in value["rows"] if row["path"] != "training/results"]
+
+    edit(finished / "tree.json", cut, seal=True)
+    report = verify(finished)
+    assert (report.verdict, places(report)) == (Verdict.TAMPERED, ["anchors"])
+    for path in finished.parent.glob("journal*"):
+        path.unlink()
+    report = verify(finished)  # elsewhere nobody can know; the summary says how far the folder goes
+    assert report.verdict is Verdict.VALID
+    assert "The newest anchor shown is 000-before_training" in report.summary
+
+
 def test_removing_the_last_anchor_is_never_valid(finished: Path, verify: Verify) -> None:
     (finished / "anchors/001-after_training.json").unlink()
+    assert verify(finished).verdict is Verdict.TAMPERED
+    for path in finished.parent.glob("journal*"):
+        path.unlink()
     report = verify(finished)
     assert report.verdict is Verdict.PENDING
     assert report.uncovered == ("training/results", "training/epochs/1", "training/epochs/2")
@@ -318,6 +348,13 @@ def test_networks_that_are_not_required_are_shown_and_can_only_contradict(
 
     edit(finished / "anchors/001-after_training.json", forge, seal=True)
     assert verify(finished, some).verdict is Verdict.TAMPERED
+
+
+def test_more_networks_required_than_named_is_a_usage_error(
+    finished: Path, verify: Verify, make_config: Callable[..., Config]
+) -> None:
+    with pytest.raises(ConfigurationError, match="only 1 were named"):
+        verify(finished, make_config(verification={"require": 2}), networks=["alpha"])
 
 
 def test_with_nothing_required_nothing_is_valid(
