@@ -173,7 +173,8 @@ class ProvenanceTracker:
 
     @results.setter
     def results(self, value: Any) -> None:
-        self._results = self._json_value(value, "the training results")
+        what = "the training results"
+        self._results = self._json_value(_require_mapping(value, what), what)
 
     # --- tracking -----------------------------------------------------------------------------------------------
 

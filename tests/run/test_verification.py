@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -432,6 +433,38 @@ def test_a_table_is_compared_with_a_table_file_and_the_column_is_named(
     assert (report.verdict, places(report)) == (Verdict.TAMPERED, ["data/training/y"])
     file.write_bytes(file.read_bytes()[:40])
     assert verify(tracker.run_folder, data={"data/training": file}).verdict is Verdict.TAMPERED
+
+
+@pytest.mark.parametrize(
+    "index", [pd.RangeIndex(3), pd.RangeIndex(5, 8), pd.Index([0, 2, 1]), pd.Index(["a", "b", "c"])]
+)
+def test_a_data_frame_is_compared_with_the_parquet_that_pandas_wrote(
+    tmp_path: Path, config: Config, registry: Any, verify: Verify, index: pd.Index
+) -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0]}, index=index)
+    tracker = ProvenanceTracker(tmp_path / "artifacts", config, registry=registry)
+    tracker.track_data(frame)
+    tracker.anchor_snapshot()
+    tracker.close()
+    frame.to_parquet(tmp_path / "frame.parquet")
+    assert verify(tracker.run_folder, data={"data/training": tmp_path / "frame.parquet"}).verdict is Verdict.VALID
+    frame.iloc[::-1].to_parquet(tmp_path / "frame.parquet")
+    assert verify(tracker.run_folder, data={"data/training": tmp_path / "frame.parquet"}).verdict is Verdict.TAMPERED
+
+
+def test_many_arrays_are_matched_by_name_and_never_by_position(
+    tmp_path: Path, config: Config, registry: Any, verify: Verify
+) -> None:
+    arrays = {f"arr_{index}": np.full(2, index) for index in range(12)}
+    tracker = ProvenanceTracker(tmp_path / "artifacts", config, registry=registry)
+    tracker.track_data(arrays)
+    tracker.anchor_snapshot()
+    tracker.close()
+    np.savez(tmp_path / "same.npz", **arrays)
+    assert verify(tracker.run_folder, data={"data/training": tmp_path / "same.npz"}).verdict is Verdict.VALID
+    by_position = dict(zip(arrays, (arrays[label] for label in sorted(arrays)), strict=True))
+    np.savez(tmp_path / "moved.npz", **by_position)
+    assert verify(tracker.run_folder, data={"data/training": tmp_path / "moved.npz"}).verdict is Verdict.TAMPERED
 
 
 def test_named_arrays_are_compared_with_a_safetensors_file(
