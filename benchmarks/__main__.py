@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     seed = options.seed if options.seed is not None else secrets.randbelow(2**32)
-    facts = {**machine.describe(), "other load": machine.other_load(), "seed": str(seed)}
+    facts = {**machine.describe(), "load average": _load(), "seed": str(seed)}
     for name, value in facts.items():
         console.print(f"{name + ':':<16} {escape(value)}", highlight=False)
     peers = Peers(lambda text: console.print(f"[dim]{escape(text)}[/dim]"), install=not options.no_install)
@@ -38,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = QUICK if options.quick else FULL
     for name in options.suites or SUITES:
         done[name] = run_suite(SUITES[name], sizes, options.folder, peers, seed, console)
-        title = f"{name}: {SUITES[name].title}. Meanwhile: {machine.other_load()}"
-        report.show(console, title, done[name], judged=not options.quick)
+        report.show(console, f"{name}: {SUITES[name].title}", done[name], judged=not options.quick)
     used = ", ".join(f"{name} {version}" for name, version in peers.versions.items())
+    console.print("others: cores that other programs kept busy meanwhile; above 0.2, run that suite again by its name")
     console.print(f"peers: {used or 'none'}", highlight=False)
     console.print(report.summary([row for rows in done.values() for row in rows], judged=not options.quick))
     if options.json:
@@ -56,9 +58,11 @@ def run_suite(suite: Suite, sizes: Sizes, folder: Path, peers: Peers, seed: int,
         return [Row(suite.title, "x", problem=problem)]
     rows = []
     with tempfile.TemporaryDirectory(prefix="mrv-bench-", dir=folder) as temporary:
+        load = machine.OtherLoad()
         for row in suite.rows(Bench(sizes, Path(temporary), peers, seed)):
+            rows.append(replace(row, others=load.cores()))
             console.print(f"[dim]{escape(row.what)}: {escape(row.measured())}[/dim]", highlight=False)
-            rows.append(row)
+            load = machine.OtherLoad()
     return rows
 
 
@@ -70,6 +74,10 @@ def _no_room(suite: Suite, sizes: Sizes, folder: Path) -> str:
     if available is not None and available < suite.memory(sizes):
         return f"not run: needs {suite.memory(sizes) / GIB:.1f} GiB of memory, {available / GIB:.1f} are available"
     return ""
+
+
+def _load() -> str:
+    return ", ".join(f"{load:.2f} in {minutes} min" for load, minutes in zip(os.getloadavg(), (1, 5, 15), strict=True))
 
 
 def _suite_name(text: str) -> str:

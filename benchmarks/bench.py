@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ class Bench:
         with path.open("wb") as file:
             for start in range(0, size, _BLOCK):
                 file.write(stream.digest(min(_BLOCK, size - start), seek=start))
+            os.fsync(file.fileno())  # or the system would go on writing it while the first rounds are measured
         return path
 
 

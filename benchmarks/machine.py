@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PACKAGES: Final = ("mrv-provenance", "blake3", "numpy", "pymerkle", "torch")
 
 
@@ -35,16 +36,20 @@ def available_memory() -> int | None:
     return _memory_kib("MemAvailable") * 1024 or None
 
 
-def other_load(interval_s: float = 1.0) -> str:
-    """Watch the machine for a moment in which we do nothing, and return what it does all the same."""
-    one, five, _ = os.getloadavg()
-    text = f"load average {one:.2f} in 1 min, {five:.2f} in 5 min"
-    before = _busy_s()
-    if before is None:
-        return text
-    time.sleep(interval_s)
-    busy = (_busy_s() or before) - before
-    return f"others use {busy / interval_s:.2f} of {os.cpu_count()} cores; {text}"
+class OtherLoad:
+    """Watches from its creation on how much other programs use the machine. Their work is in every figure."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._busy, self._own = _busy_s(), _own_s()
+
+    def cores(self) -> float | None:
+        """Return how many cores others kept busy on average, or None where the system does not say."""
+        busy = _busy_s()
+        if busy is None or self._busy is None:
+            return None
+        others = busy - self._busy - (_own_s() - self._own)
+        return max(0.0, others / (time.monotonic() - self._start))
 
 
 def _busy_s() -> float | None:
@@ -53,7 +58,19 @@ def _busy_s() -> float | None:
         user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
     except (OSError, ValueError):
         return None
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq + steal) / _TICKS_A_SECOND
+
+
+def _own_s() -> float:
+    """Return the seconds that this process, its children and theirs have worked, as far as they are known."""
+    ended = sum(os.times()[:4])
+    running = 0
+    for path in Path("/proc/self/task").glob("*/children"):
+        for child in path.read_text().split():
+            # After the name in parentheses come the fields from the third on; 14 to 17 count the time.
+            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            running += sum(map(int, fields[11:15]))
+    return ended + running / _TICKS_A_SECOND
 
 
 def _memory_kib(name: str) -> int:

@@ -23,9 +23,11 @@ def show(console: Console, title: str, rows: Sequence[Row], *, judged: bool) -> 
     table.add_column("median (min to max)", ratio=2)
     table.add_column("verdict", ratio=1)
     table.add_column("figures of this machine", ratio=3)
+    table.add_column("others", justify="right", no_wrap=True)
     for row in rows:
         goal = f"{row.goal.sign} {number(row.goal.bound)} {row.unit}" if row.goal else "-"
-        table.add_row(escape(row.what), goal, row.measured(), _verdict(row, judged), escape(row.details))
+        others = "-" if row.others is None else f"{row.others:.2f}"
+        table.add_row(escape(row.what), goal, row.measured(), _verdict(row, judged), escape(row.details), others)
     console.print(table)
 
 

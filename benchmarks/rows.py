@@ -49,6 +49,7 @@ class Row:
         goal: What the median has to reach; None where there is no goal.
         details: The absolute figures behind the values, for this machine only.
         problem: Why there is no value.
+        others: Cores that other programs kept busy meanwhile; None where the system does not say.
     """
 
     what: str
@@ -57,6 +58,7 @@ class Row:
     goal: Goal | None = None
     details: str = ""
     problem: str = ""
+    others: float | None = None
 
     @property
     def met(self) -> bool | None:
@@ -82,6 +84,7 @@ class Row:
             "met": self.met,
             "details": self.details,
             "problem": self.problem or None,
+            "other_cores": self.others,
         }
 
 

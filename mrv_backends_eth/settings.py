@@ -24,7 +24,10 @@ _CHAIN_IDS: Final[Mapping[str, int]] = {"mainnet": 1, "sepolia": 11155111, "poly
 def _check_url(value: str) -> str:
     if value == EMBEDDED:
         return value
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise ValueError("not a URL") from None  # its own message repeats the URL, which may hold a password
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f'must be "{EMBEDDED}" or an http(s) URL')
     return value
@@ -66,7 +69,7 @@ class EthereumSettings(NetworkSettings):
         "ETH_PRIVATE_KEY": "private_key",
     }
 
-    rpc_url: Annotated[str, AfterValidator(_check_url)] = EMBEDDED
+    rpc_url: Annotated[str, AfterValidator(_check_url)] = Field(default=EMBEDDED, repr=False)
     private_key: Annotated[SecretStr, AfterValidator(_check_private_key)] | None = None
     contract_address: Annotated[str, AfterValidator(_check_address)] | None = None
     gas_limit: int = Field(default=300_000, ge=21_000, le=30_000_000)

@@ -22,7 +22,8 @@ from mrv_backends_eth import contract as mlprovenance
 from mrv_backends_eth import rlp, trie
 from mrv_backends_eth.evidence import EthereumEvidence, Header, to_hex
 from mrv_backends_eth.keccak import keccak256
-from mrv_core.errors import AnchorNotFoundError, BackendUnavailableError, VerificationError
+from mrv_core.errors import AnchorNotFoundError, BackendUnavailableError, StorageError, VerificationError
+from mrv_core.files import make_folder
 
 APPLICATION_ID: Final = 0x4D525645
 """Marks the file as ours (`MRVE`), so that no other SQLite file is taken for a chain."""
@@ -184,7 +185,7 @@ def writing(path: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
 def _create(path: Path) -> None:
     if path.is_symlink():
         raise BackendUnavailableError(f"the embedded chain {path} is a symbolic link", hint="put a real file there")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         # Others need not read what a run is called; SQLite gives its journal the mode of the file.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
@@ -208,6 +209,8 @@ def _translated(path: Path) -> Iterator[None]:
         raise BackendUnavailableError(f"the embedded chain {path}: {error}", retryable=busy) from error
     except OSError as error:
         raise BackendUnavailableError(f"the embedded chain {path}: {error.strerror or error}") from error
+    except StorageError as error:
+        raise BackendUnavailableError(f"the embedded chain: {error.message}", hint=error.hint) from error
     except (DamagedStoreError, VerificationError) as error:
         raise BackendUnavailableError(
             f"the embedded chain {path} is damaged: {error}",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -52,6 +52,8 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 """What templates, tutorials and unexpanded shell variables leave where a value belongs."""
+_SECRET_KEY = re.compile(r"(\w+_)?private_?key|mnemonic|seed_phrase", re.IGNORECASE)
+"""Names under which wallets and templates keep what signs."""
 _NETWORK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 """Names of networks become names of folders and lock files, on file systems that ignore case too."""
 _NEAR: Final = 0.75
@@ -159,13 +161,19 @@ class Config:
         return names
 
     def without_networks(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a training's own part of a document: no `blockchain`, no network sections, which may hold keys."""
+        """Return a training's own part of a document: no `blockchain`, no network sections, which may hold keys.
+
+        Raises:
+            ConfigurationError: there is a signing key in what is left.
+        """
         sections = {*self.networks, *(network.driver for network in self.networks.values())}
-        return {
+        own = {
             key: value
             for key, value in document.items()
             if key != "blockchain" and not (key in sections and isinstance(value, Mapping))
         }
+        _refuse_secrets(own, "the training configuration")
+        return own
 
 
 def find_config(path: str | Path | None = None) -> Path | None:
@@ -304,7 +312,33 @@ def _split(document: dict[str, Any], registry: Registry, name: str) -> tuple[dic
             section[driver] = training.pop(driver)
     for key, value in training.items():
         _check_training_key(key, registry.names() if isinstance(value, dict) else (), name)
+    _refuse_secrets(training, name)
     return section, training
+
+
+def _refuse_secrets(document: Mapping[str, Any], place: str) -> None:
+    """Refuse a signing key among the training's parameters, which everyone may read in the run and its reports."""
+    for key, value in _items(document):
+        if isinstance(key, str) and _SECRET_KEY.fullmatch(key) and value is not None:
+            raise ConfigurationError(
+                f"{place}: {_show(key)} would be published as a parameter of the training",
+                hint="move it into its network's section in 'blockchain', or into the environment",
+            )
+
+
+def _items(document: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every key with its value in a structure, which may contain itself."""
+    waiting, seen = [document], set()
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Mapping):
+            yield from item.items()
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple):
+            waiting.extend(item)
 
 
 def _check_training_key(key: str, drivers: Iterable[str], name: str) -> None:

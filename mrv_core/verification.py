@@ -328,9 +328,11 @@ def _check_withheld(evidence: _Evidence, manager: BlockchainManager) -> None:
     """Where this machine's journal knows of a root of the run, the folder must have its anchor.
 
     Only the machine that anchored the run has the journal; elsewhere a newest root can be withheld unnoticed, which
-    docs/threat-model.md says. A journal that cannot be read is no evidence for or against anything.
+    docs/threat-model.md says. A journal that cannot be read is no evidence for or against anything, and an anchor that
+    cannot be read may be the one.
     """
-    if evidence.run is None:
+    unread = any(item.place.startswith("anchors") and item.verdict is Verdict.UNREACHABLE for item in evidence.findings)
+    if evidence.run is None or unread:
         return
     shown = {anchor.file.root for anchor in evidence.anchors}
     try:

@@ -81,11 +81,12 @@ class Programs:
         return json.loads(self._server.stdout.readline())
 
 
-def configure(work: Path, storage_options: dict[str, bool] | None = None, **sections: Any) -> None:
+def configure(work: Path, storage_options: dict[str, bool] | None = None, debug: bool = False, **sections: Any) -> None:
     """Write the configuration that trackers and commands in a folder find by themselves."""
-    blockchain = {"networks": list(sections), "storage_options": storage_options or {}, **sections}
+    options = {"storage_options": storage_options or {}, "debug": debug}
     (work / "configs").mkdir(exist_ok=True)
-    (work / "configs" / "blockchain_config.json").write_text(json.dumps({"blockchain": blockchain}))
+    document = {"blockchain": {"networks": list(sections), **options, **sections}}
+    (work / "configs" / "blockchain_config.json").write_text(json.dumps(document))
 
 
 @contextmanager
@@ -112,9 +113,10 @@ def programs(*prefix: str, preload: Sequence[str] = ()) -> Iterator[Programs]:
 
 
 _USUAL = (
-    "mrv_cli.config mrv_cli.journal mrv_cli.main mrv_cli.networks mrv_cli.prove mrv_cli.runs mrv_cli.verify "
-    "mrv_core.proofs mrv_core.report.html mrv_core.report.terminal mrv_core.testing.memory mrv_core.tracker "
-    "mrv_core.verification numpy"
+    "email.feedparser mrv_cli.config mrv_cli.exit_codes mrv_cli.journal mrv_cli.main mrv_cli.networks mrv_cli.prove "
+    "mrv_cli.runs mrv_cli.verify mrv_core.digests.arrays mrv_core.digests.folders mrv_core.proofs mrv_core.report.html "
+    "mrv_core.report.terminal mrv_core.testing.memory mrv_core.testing.plugin mrv_core.tracker mrv_core.verification "
+    "numpy.ma pydantic.type_adapter"
 ).split()
 
 

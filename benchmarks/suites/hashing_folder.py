@@ -40,7 +40,7 @@ def rows(bench: Bench) -> Iterator[Row]:
             ours,
             _model_signing(bench, folder),
             Goal("≥", 8),
-            rounds=sizes.few,
+            rounds=sizes.many,
             size=size,
         )
         yield bench.compare(
@@ -57,6 +57,7 @@ def _make(bench: Bench) -> Path:
         if index % _FILES_A_SUBFOLDER == 0:
             subfolder.mkdir(parents=True)
         (subfolder / f"{index:06d}.bin").write_bytes(stream.digest(size, seek=index * size))
+    os.sync()  # or the system would go on writing them while the first rounds are measured
     return folder
 
 
@@ -96,5 +97,6 @@ def _dvc(bench: Bench, folder: Path) -> Iterator[Measure]:
                 return command([program, "add", "--quiet", "data"], repository, env)()
             finally:
                 shutil.move(data, folder)
+                os.sync()  # what DVC copied into its cache
 
     yield measure

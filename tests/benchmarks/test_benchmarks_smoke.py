@@ -202,13 +202,28 @@ def test_program_prints_tables_and_writes_json(tmp_path, monkeypatch, capsys):
     arguments = ["merkle", "--quick", "--seed", "7", "--no-install", "--folder", str(tmp_path), "--json", str(target)]
     assert program.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "others use" in printed
+    assert "load average:" in printed
     assert "not judged: small sizes" in printed
     document = json.loads(target.read_text())
     assert document["seed"] == "7"
     assert document["sizes"] == "quick"
     assert list(document["suites"]) == ["merkle"]
     assert all(row["values"] or row["problem"] for row in document["suites"]["merkle"])
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs Linux")
+def test_our_own_work_is_not_counted_as_that_of_others():
+    def burn():
+        end = time.process_time() + 0.5
+        while time.process_time() < end:
+            pass
+
+    watch, unrelated = OtherLoad(), OtherLoad()
+    monkey = unrelated._own
+    burn()
+    everything = (_busy_s() - unrelated._busy) / 0.5
+    assert watch.cores() < everything
+    assert monkey <= unrelated._own
 
 
 def test_an_unknown_suite_is_refused_with_the_names_there_are(capsys):

