@@ -50,7 +50,7 @@ Examples:
   mrv flush --base-dir /data/artifacts --config configs/blockchain_config.json
 
 \b
-Exit status: 0 nothing is left, 3 something is not final yet, 4 a network did not take it.
+Exit status: 0 nothing is left, 3 something is not final yet, 4 a network did not take it, or a run is not queued.
 """
 ANCHOR_EXAMPLES = """\b
 Examples:

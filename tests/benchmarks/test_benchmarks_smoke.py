@@ -2,13 +2,14 @@
 """The benchmarks run, at sizes that say nothing about speed: what they count, compare and print is right."""
 
 import json
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from benchmarks import __main__ as program
+from benchmarks import machine
 from benchmarks.bench import KIB, MIB, Bench, Sizes, require_equal
 from benchmarks.peers import DVC, MODEL_SIGNING, OTS, Peers
 from benchmarks.race import race
@@ -77,6 +78,7 @@ def test_log_tree(run):
     assert measured(rows, "frontier without proofs").met
 
 
+@pytest.mark.slow
 def test_tracking(run):
     pytest.importorskip("torch")
     (row,) = run("tracking").values()
@@ -133,14 +135,13 @@ def test_numbers():
 
 
 def test_a_missing_peer_is_said_and_the_rest_goes_on(tmp_path, peers):
+    @contextmanager
     def absent():
         raise Unavailable("peer not installed: pip install it")
         yield
 
-    from contextlib import contextmanager
-
     bench = Bench(TINY, tmp_path, peers, 1)
-    row = bench.compare("work", lambda: 1.0, contextmanager(absent)(), Goal("≥", 1), rounds=1)
+    row = bench.compare("work", lambda: 1.0, absent(), Goal("≥", 1), rounds=1)
     assert row.problem == "peer not installed: pip install it"
     assert bench.compare("work", lambda: 1.0, nullcontext(lambda: 2.0), Goal("≥", 1), rounds=1).values == (2.0,)
 
@@ -170,20 +171,28 @@ def test_data_depends_on_the_seed_alone(tmp_path, peers):
     assert data(1, "a") == data(1, "b") != data(2, "c")
 
 
-def test_extra_memory_is_what_the_process_filled(tmp_path):
-    script = tmp_path / "fill.py"
+def burner(tmp_path):
+    """Write a worker that fills memory and uses a core, and return its name."""
+    script = tmp_path / "burner.py"
     script.write_text(
         "import sys, time\n"
         f"sys.path.insert(0, {str(Path(program.__file__).parent / 'workers')!r})\n"
         "from protocol import serve\n"
+        "def burn(seconds):\n"
+        "    end = time.process_time() + seconds\n"
+        "    while time.process_time() < end: pass\n"
         "def fill(size):\n"
         "    block = bytearray(b'x') * size\n"
-        "    end = time.monotonic() + 0.2\n"
-        "    while time.monotonic() < end: pass\n"
+        "    burn(0.1)\n"
         "    return len(block)\n"
-        "serve({'fill': fill})\n"
+        "serve({'burn': burn, 'fill': fill})\n"
     )
-    with Worker(str(script.with_suffix(""))) as worker:
+    return str(script.with_suffix(""))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say")
+def test_extra_memory_is_what_the_process_filled(tmp_path):
+    with Worker(burner(tmp_path)) as worker:
         worker.call("fill", 1)
         with extra_memory(worker.pid) as extra:
             worker.call("fill", 32 * MIB)
@@ -211,19 +220,22 @@ def test_program_prints_tables_and_writes_json(tmp_path, monkeypatch, capsys):
     assert all(row["values"] or row["problem"] for row in document["suites"]["merkle"])
 
 
-@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs Linux")
-def test_our_own_work_is_not_counted_as_that_of_others():
-    def burn():
-        end = time.process_time() + 0.5
-        while time.process_time() < end:
-            pass
+def test_our_own_work_is_not_counted_as_that_of_others(monkeypatch):
+    figures = {"busy": 10.0, "own": 1.0, "now": 100.0}
+    monkeypatch.setattr(machine, "_busy_s", lambda: figures["busy"])
+    monkeypatch.setattr(machine, "_own_s", lambda: figures["own"])
+    monkeypatch.setattr(machine.time, "monotonic", lambda: figures["now"])
+    load = machine.OtherLoad()
+    figures.update(busy=13.0, own=3.0, now=102.0)
+    assert load.cores() == 0.5
 
-    watch, unrelated = OtherLoad(), OtherLoad()
-    monkey = unrelated._own
-    burn()
-    everything = (_busy_s() - unrelated._busy) / 0.5
-    assert watch.cores() < everything
-    assert monkey <= unrelated._own
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the system does not say")
+def test_the_work_of_a_running_worker_is_our_own(tmp_path):
+    with Worker(burner(tmp_path)) as worker:
+        before = machine._own_s()
+        worker.call("burn", 0.2)
+        assert machine._own_s() - before >= 0.15
 
 
 def test_an_unknown_suite_is_refused_with_the_names_there_are(capsys):
