@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done[name] = run_suite(SUITES[name], sizes, options.folder, peers, seed, console)
         report.show(console, f"{name}: {SUITES[name].title}", done[name], judged=not options.quick)
     used = ", ".join(f"{name} {version}" for name, version in peers.versions.items())
-    console.print("others: cores that other programs kept busy meanwhile; above 0.2, run that suite again by its name")
+    console.print(f"others: cores that other programs used meanwhile; above {report.DISTURBED}, run that suite again")
     console.print(f"peers: {used or 'none'}", highlight=False)
     console.print(report.summary([row for rows in done.values() for row in rows], judged=not options.quick))
     if options.json:

@@ -6,13 +6,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.rows import Row, number
+
+DISTURBED: Final = 0.2
+"""Cores used by others from which a row is better measured again: a peer that uses one core hardly suffers, we do."""
 
 
 def show(console: Console, title: str, rows: Sequence[Row], *, judged: bool) -> None:
@@ -26,8 +29,7 @@ def show(console: Console, title: str, rows: Sequence[Row], *, judged: bool) -> 
     table.add_column("others", justify="right", no_wrap=True)
     for row in rows:
         goal = f"{row.goal.sign} {number(row.goal.bound)} {row.unit}" if row.goal else "-"
-        others = "-" if row.others is None else f"{row.others:.2f}"
-        table.add_row(escape(row.what), goal, row.measured(), _verdict(row, judged), escape(row.details), others)
+        table.add_row(escape(row.what), goal, row.measured(), _verdict(row, judged), escape(row.details), _others(row))
     console.print(table)
 
 
@@ -44,6 +46,12 @@ def summary(rows: Sequence[Row], *, judged: bool) -> str:
     absent = sum(bool(row.problem) for row in rows)
     text = f"{met} goals met, {missed} not met, {absent} not measured"
     return text if judged else f"{text}; the sizes were small, so this decides nothing"
+
+
+def _others(row: Row) -> str:
+    if row.others is None:
+        return "-"
+    return f"[yellow]{row.others:.2f}[/yellow]" if row.others > DISTURBED else f"{row.others:.2f}"
 
 
 def _verdict(row: Row, judged: bool) -> str:
