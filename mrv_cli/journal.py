@@ -158,7 +158,7 @@ def anchor(
         print_json(made.to_json())
     else:
         _print_runs([made], in_full=True)
-    rows = [row for item in made.anchors for row in journal.rows(commitment=item.anchor.file.root)]
+    rows = [row for item in made.anchors for row in journal.rows(commitment=item.anchor.commitment)]
     raise typer.Exit(exit_code_of_rows(rows))
 
 
@@ -197,9 +197,13 @@ def _queue_what_is_not(base_dir: Path, config: Config, journal: Journal) -> bool
 
 def _collect_receipts(base_dir: Path, config: Config, rows: Sequence[JournalRow]) -> None:
     """Let the runs that these rows belong to take the journal's new receipts into their folders."""
-    for run_id in dict.fromkeys(str(row.metadata.get("run_id", "")) for row in rows):
-        path = base_dir / Path(run_id).name
-        if run_id and (path / "run.json").is_file():
+    from mrv_cli.runs import find_runs, overview
+    from mrv_core.journal import Journal
+
+    commitments = {row.commitment for row in rows}
+    for path in find_runs(base_dir) if rows else ():
+        anchors = overview(path, Journal(base_dir)).anchors
+        if any(item.anchor.commitment in commitments for item in anchors):
             _reopen(path, config, "keeps its old receipts")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mrv_cli import config, journal, networks, prove, verify
+from mrv_cli import batch, config, contract, export, journal, networks, prove, verify
 
 EXAMPLES = """\b
 Examples:
@@ -36,19 +36,28 @@ app = typer.Typer(
 config_app = typer.Typer(
     help="Check a configuration, or print its schema.", no_args_is_help=True, rich_markup_mode=None
 )
+contract_app = typer.Typer(
+    help="Deploy this project's contracts.", no_args_is_help=True, rich_markup_mode=None, callback=lambda: None
+)
 
-app.command(short_help="Check a run and every network that holds it.", epilog=verify.VERIFY_EXAMPLES)(verify.verify)
+app.command(short_help="Check a run, or a bundle of one, and its networks.", epilog=verify.VERIFY_EXAMPLES)(
+    verify.verify
+)
 app.command(short_help="Check a run and write the report as a page.", epilog=verify.REPORT_EXAMPLES)(verify.report)
 app.command(short_help="Commit to a file or folder and anchor it.", epilog=journal.ANCHOR_EXAMPLES)(journal.anchor)
 app.command(short_help="List runs, anchors and how far each has come.", epilog=journal.STATUS_EXAMPLES)(journal.status)
 app.command(short_help="Send what is queued; look again at the rest.", epilog=journal.FLUSH_EXAMPLES)(journal.flush)
+app.command(short_help="Anchor the roots of many runs as one batch.", epilog=batch.BATCH_EXAMPLES)(batch.batch)
 app.command(short_help="Prove one fact of a run, or check a proof.", epilog=prove.PROVE_EXAMPLES)(prove.prove)
+app.command(short_help="Write one file that others can check.", epilog=export.EXPORT_EXAMPLES)(export.export)
 app.command(short_help="Ask the networks whether they can be used.", epilog=networks.NETWORKS_EXAMPLES)(
     networks.networks
 )
 config_app.command(epilog=config.CHECK_EXAMPLES)(config.check)
 config_app.command(epilog=config.SCHEMA_EXAMPLES)(config.schema)
 app.add_typer(config_app, name="config")
+contract_app.command(epilog=contract.DEPLOY_EXAMPLES)(contract.deploy)
+app.add_typer(contract_app, name="contract")
 
 
 def _print_version(wanted: bool) -> None:

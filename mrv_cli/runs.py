@@ -15,6 +15,8 @@ from mrv_core.run_folder import Anchor, RunFile, RunFolder
 
 NOT_SENT: Final = "not sent"
 """State of an anchor that neither the journal nor the run folder knows anything of but its root."""
+AWAITS_BATCH: Final = "awaits a batch"
+"""State of an anchor that is to be anchored together with others, on whatever networks the batch goes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,9 @@ def overview(path: Path, journal: Journal) -> RunOverview:
 
 
 def _with_places(anchor: Anchor, journal: Journal) -> AnchoredRoot:
-    rows = {row.network: row for row in journal.rows(commitment=anchor.file.root)}
+    if anchor.awaits_batch:
+        return AnchoredRoot(anchor, {"batch": Place(AWAITS_BATCH, None, None)})
+    rows = {row.network: row for row in journal.rows(commitment=anchor.commitment)}
     names = dict.fromkeys([*anchor.file.networks, *anchor.file.receipts, *rows])
     return AnchoredRoot(anchor, {name: _place(rows.get(name), anchor.file.receipts.get(name)) for name in names})
 
@@ -147,5 +151,5 @@ def row_json(row: JournalRow) -> dict[str, Any]:
 
 def rows_without_run(journal: Journal, runs: Sequence[RunOverview]) -> list[JournalRow]:
     """Return the journal's rows whose commitment is the root of none of the runs."""
-    roots = {item.anchor.file.root for run in runs for item in run.anchors}
+    roots = {item.anchor.commitment for run in runs for item in run.anchors}
     return [row for row in journal.rows() if row.commitment not in roots]

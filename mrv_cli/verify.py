@@ -1,16 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""`mrv verify` and `mrv report`: one check of a run, shown on the terminal, as JSON, or as a page."""
+"""`mrv verify` and `mrv report`: one check of a run or a bundle, shown on the terminal, as JSON, or as a page."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mrv_cli.options import ConfigOption, JsonOption, NetworkOption, RunArgument, existing, existing_run, read_config
+from mrv_cli.bundles import (
+    BlockOption,
+    ContentOption,
+    LogKeyOption,
+    MinWorkOption,
+    OfflineOption,
+    RootOption,
+    show_bundle_report,
+    trusted_facts,
+    verify_bundle_file,
+)
+from mrv_cli.options import (
+    DEFAULT_BASE_DIR,
+    BaseDirOption,
+    ConfigOption,
+    JsonOption,
+    NetworkOption,
+    RunArgument,
+    existing,
+    existing_run,
+    read_config,
+)
 from mrv_cli.output import console, guarded, note, print_json
 from mrv_core.errors import ConfigurationError
 
@@ -19,6 +40,15 @@ if TYPE_CHECKING:
 
 _DATA = re.compile(r"(?:data/)?(training|test)=(.+)", re.DOTALL)
 
+RunOrBundleArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_OR_BUNDLE",
+        help="Folder of a run, or a file of 'mrv export --bundle'.",
+        show_default=False,
+        readable=False,
+    ),
+]
 DataOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,6 +81,8 @@ Examples:
   mrv verify artifacts/run-1 --data digits.npz --data test=held-out.npz
   mrv verify artifacts/run-1 --leaf training/epochs/7/metrics
   mrv verify artifacts/run-1 --network ethereum --json
+  mrv verify results.mrv.json
+  mrv verify results.mrv.json --offline --block 0xd4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3
 
 \b
 Exit status: 0 valid, 1 tampered or disagree, 2 usage, 3 pending, 4 could not check, 5 not found.
@@ -64,16 +96,67 @@ Examples:
 
 @guarded
 def verify(
-    run: RunArgument,
+    run_or_bundle: RunOrBundleArgument,
     data: DataOption = None,
     model: ModelOption = None,
     leaf: LeafOption = None,
+    offline: OfflineOption = False,
+    block: BlockOption = None,
+    log_key: LogKeyOption = None,
+    min_work: MinWorkOption = None,
+    root: RootOption = None,
+    content: ContentOption = None,
     config: ConfigOption = None,
     network: NetworkOption = None,
+    base_dir: BaseDirOption = DEFAULT_BASE_DIR,
     html: HtmlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a run: its files, its content where you give it, its roots, and every network that holds them."""
+    """Check a run: its files, its content where you give it, its roots, and every network that holds them.
+
+    Or check a bundle: each step from the leaf to the networks' evidence, then the networks that your configuration has.
+    """
+    existing(run_or_bundle, "run folder or bundle", "list runs with 'mrv status'")
+    trusted = trusted_facts(block or (), log_key or (), min_work)
+    if run_or_bundle.is_dir():
+        only_bundle = {"--offline": offline, "--block": block, "--log-key": log_key, "--min-work": min_work}
+        _refuse({**only_bundle, "--root": root, "--content": content}, "a bundle", "leave it out for a run folder")
+        _verify_run(run_or_bundle, data, model, leaf, config, network, html, as_json=as_json)
+    else:
+        _refuse(
+            {"--data": data, "--model": model, "--leaf": leaf, "--html": html}, "a run folder", "use --content PATH"
+        )
+        report = verify_bundle_file(
+            run_or_bundle,
+            trusted=trusted,
+            root=root,
+            content=content,
+            networks=network,
+            offline=offline,
+            config=config,
+            base_dir=base_dir,
+        )
+        show_bundle_report(report, as_json=as_json)
+
+
+def _refuse(options: Mapping[str, object], what: str, hint: str) -> None:
+    """Refuse options that belong to the other kind of argument, instead of silently not doing what they ask for."""
+    for name, value in options.items():
+        if value not in (None, False, [], ()):
+            raise ConfigurationError(f"{name} is for {what}", hint=hint)
+
+
+def _verify_run(
+    run: Path,
+    data: list[str] | None,
+    model: Path | None,
+    leaf: list[str] | None,
+    config: Path | None,
+    network: list[str] | None,
+    html: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     from mrv_core.verification import verify_run
 
     report = verify_run(

@@ -73,11 +73,13 @@ class StorageOptions(Model):
         store_before_training: Anchor the root over data, model and config before the first epoch.
         store_after_training: Anchor the root over everything at the end.
         store_epoch_checkpoints: Anchor the root after each epoch.
+        store_in_batches: Write roots down without sending them; `mrv batch` anchors all that wait in one batch.
     """
 
     store_before_training: bool = True
     store_after_training: bool = True
     store_epoch_checkpoints: bool = False
+    store_in_batches: bool = False
 
 
 class VerificationPolicy(Model):

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import ConfigDict, Field
 
 from mrv_core.hashing import Digest
-from mrv_core.models import DriverStatus, Metadata, Model, Prepared, Receipt, VerifiedAnchor
+from mrv_core.models import DriverStatus, ExaminedReceipt, Metadata, Model, Prepared, Receipt, VerifiedAnchor
 
 EMBEDDED = "embedded"
 """Value of a network's address setting (`rpc_url`, `url`) that selects the network inside this folder."""
@@ -25,11 +25,15 @@ class Capabilities:
         attests_time: Whether inclusion proves that the commitment existed no later than some time.
         embedded: Whether the network lives in this process or folder, so nobody else vouches for it.
         mines_later: Whether a submitted anchor starts PENDING and needs `upgrade` to move on.
+        replaces: Whether the driver is a `ReplacingDriver`.
+        searches: Whether the driver is a `SearchingDriver`.
     """
 
     attests_time: bool
     embedded: bool
     mines_later: bool = False
+    replaces: bool = False
+    searches: bool = False
 
 
 class NetworkSettings(Model):
@@ -74,8 +78,9 @@ class AnchorDriver(Protocol):
     Core promises: commitments are digests of this project; `submit` gets exactly what `prepare` returned, possibly
     from another process; on one network `prepare` and `submit` never run at the same time from one journal.
     A driver raises `BackendError` when it could not ask or send (`retryable=True` when trying again may help),
-    `AnchorNotFoundError` when the network answered and has no such anchor, and `VerificationError` when what it
-    found is wrong. It lets no exception of a library out.
+    `AnchorNotFoundError` when the network answered and has no such anchor, `AnchorConflictError` from `submit` and
+    `upgrade` when what was prepared can never be included any more, and `VerificationError` when what it found is
+    wrong. It lets no exception of a library out.
     """
 
     name: ClassVar[str]
@@ -106,3 +111,90 @@ class AnchorDriver(Protocol):
 
     def close(self) -> None:
         """Release connections and files. Calling it twice is harmless."""
+
+
+class ReplacingDriver(AnchorDriver, Protocol):
+    """A driver that can outbid its own transaction while it waits (`Capabilities.replaces`)."""
+
+    def replace(self, prepared: Prepared, receipt: Receipt | None) -> Prepared | None:
+        """Build and sign a replacement of an anchor that pays too little to be included; nothing is sent.
+
+        Only one of the two can ever be included. Core journals the replacement before it is submitted, and keeps the
+        older one: whichever is included closes the anchor.
+
+        Args:
+            prepared: What was submitted last.
+            receipt: Its pending receipt, which may have waited too long; None where the network refused to take it,
+                in a `SubmissionRejectedError` that is retryable.
+
+        Returns:
+            The replacement, with a reference of its own, or None where waiting is better or the cap is reached.
+        """
+
+
+class SearchingDriver(AnchorDriver, Protocol):
+    """A driver that finds our own anchor of a commitment without knowing its reference (`Capabilities.searches`)."""
+
+    def find(self, commitment: Digest, metadata: Metadata) -> Receipt | None:
+        """Search the network for an anchor of this commitment by our own key or wallet, the oldest first.
+
+        Used to rebuild a lost journal. Returns None only where the network was searched and has none.
+        """
+
+
+class Deployment(Model):
+    """A deployed contract.
+
+    Attributes:
+        format: Version of this format.
+        contract: Name of the contract.
+        address: Where it is, in the network's own spelling.
+        chain_id: EIP-155 chain id.
+        code_hash: Hash of the code that is there, `0x` and hexadecimal digits.
+        transaction: Reference of the deployment.
+        block_number: Block of the deployment.
+    """
+
+    format: Literal["mrv-deployment/1"] = "mrv-deployment/1"
+    contract: str
+    address: str
+    chain_id: int
+    code_hash: str
+    transaction: str
+    block_number: int
+
+
+@runtime_checkable
+class DeployingDriver(AnchorDriver, Protocol):
+    """A driver of a network on which a contract has to be deployed first."""
+
+    def deploy_contract(self, contract: str) -> Deployment:
+        """Deploy a contract of this project by name, wait until it is there, and check its code.
+
+        Raises:
+            ConfigurationError: no such contract, no key, or another chain than the configured one.
+            BackendError: it could not be deployed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedFacts:
+    """What a verifier knows from a source of their own, for checking evidence without asking any network.
+
+    Attributes:
+        block_hashes: Hashes of blocks, 64 lower-case hexadecimal digits as explorers show them, without `0x`.
+        log_keys: Keys of transparency logs, as C2SP vkeys.
+        min_work: Least expected number of hashes, as a power of two, that a block header must have cost; None where
+            work alone shall not convince.
+    """
+
+    block_hashes: frozenset[str] = frozenset()
+    log_keys: frozenset[str] = frozenset()
+    min_work: int | None = None
+
+
+Examine: TypeAlias = "Callable[[Receipt, Digest, TrustedFacts], ExaminedReceipt]"
+"""What `DriverFactory.examiner` names: a pure function that checks a receipt without settings, files or network.
+
+It takes nothing from the receipt on trust. Raises `VerificationError` where anything in it is wrong.
+"""

@@ -12,6 +12,7 @@
     │   ├─ BackendUnavailableError
     │   └─ SubmissionRejectedError
     ├─ AnchorNotFoundError        asked, and the network does not have it
+    ├─ AnchorConflictError        something else took the anchor's place for good
     └─ VerificationError          checked, and wrong; malformed evidence included
         └─ RootMismatchError      `expected`, `computed`
 
@@ -93,6 +94,13 @@ class SubmissionRejectedError(BackendError):
 
 class AnchorNotFoundError(MrvError):
     """The network was asked, answered, and does not have this anchor."""
+
+
+class AnchorConflictError(MrvError):
+    """Something else took the place of what was prepared, for good: its nonce was used, its inputs were spent.
+
+    The prepared bytes can never be included any more, so preparing anew cannot make two anchors of one.
+    """
 
 
 class VerificationError(MrvError):

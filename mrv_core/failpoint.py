@@ -14,6 +14,7 @@ from typing import Final
 FAILPOINTS: Final = (
     "anchor.before_queue",
     "anchor.queued",
+    "anchor.before_find",
     "anchor.before_prepare",
     "anchor.before_prepared",
     "anchor.prepared",
@@ -22,6 +23,10 @@ FAILPOINTS: Final = (
     "anchor.submitted",
     "anchor.before_receipt",
     "anchor.receipt",
+    "anchor.before_replacement",
+    "anchor.replacement",
+    "anchor.before_conflict",
+    "anchor.conflict",
 )
 """Every failpoint, in the order in which one anchor passes them."""
 

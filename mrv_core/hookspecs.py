@@ -25,12 +25,15 @@ class DriverFactory:
         settings: `package.module:Class` of its `NetworkSettings`.
         extra: The extra of this distribution that brings its libraries, or an empty text.
         summary: One line for `mrv networks`.
+        examiner: `package.module:function` of its `mrv_core.driver.Examine`, which needs none of the extra's
+            libraries; empty where its receipts show nothing by themselves.
     """
 
     driver: str
     settings: str
     extra: str
     summary: str
+    examiner: str = ""
 
 
 @hookspec

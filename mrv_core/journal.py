@@ -2,7 +2,10 @@
 """The journal: every anchor is written down before it is sent, so that a crash loses none and repeats none.
 
     queued → prepared (signed bytes and reference) → submitted → included → final
-                 ↑ a reorg drops it                ↘ rejected, replaced
+       ↑ conflict   ↑ a reorg drops it, a replacement outbids it    ↘ rejected
+
+One anchor may be prepared several times: outbid by a replacement, or anew after a conflict. Every attempt stays in
+the journal, because any of them may turn out to be the one that was included.
 
 The signed bytes are stored *before* they are sent; after a crash the same bytes are sent again, which gives the
 same transaction id. One SQLite file (WAL, synchronous FULL), shared safely by any number of processes. One file
@@ -17,7 +20,7 @@ import os
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,7 +37,9 @@ from mrv_core.hashing import Digest, length_prefixed
 from mrv_core.models import Metadata, Prepared, Receipt, ReceiptState, format_time, utc_now
 
 JOURNAL_FILE: Final = "journal.sqlite3"
-_VERSION: Final = 1
+_VERSION: Final = 2
+_OLDEST_VERSION: Final = 1
+"""Version 1 had no earlier attempts; it is read as it is, and brought up to date by the first write."""
 _BUSY_TIMEOUT_S: Final = 10.0
 _MAX_REASON: Final = 500
 """Characters kept of an error: enough to act on, whatever a network wrote into it."""
@@ -56,6 +61,17 @@ CREATE TABLE anchors (
     UNIQUE (commitment, network)
 )
 """.strip()
+_ATTEMPTS_TABLE: Final = """
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY,
+    anchor INTEGER NOT NULL,
+    prepared BLOB NOT NULL,
+    ended TEXT NOT NULL,
+    ended_at TEXT NOT NULL,
+    checksum BLOB NOT NULL
+)
+""".strip()
+_ATTEMPT_FIELDS: Final = ("anchor", "prepared", "ended", "ended_at")
 _FIELDS: Final = (
     "commitment",
     "network",
@@ -77,16 +93,30 @@ class JournalState(StrEnum):
     SUBMITTED = "submitted"
     INCLUDED = "included"
     FINAL = "final"
-    REPLACED = "replaced"
     REJECTED = "rejected"
 
 
-_CLOSED: Final = (JournalState.FINAL, JournalState.REJECTED, JournalState.REPLACED)
+_CLOSED: Final = (JournalState.FINAL, JournalState.REJECTED)
 _STATE_OF_RECEIPT: Final = {
     ReceiptState.PENDING: JournalState.SUBMITTED,
     ReceiptState.INCLUDED: JournalState.INCLUDED,
     ReceiptState.FINAL: JournalState.FINAL,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An earlier try at one anchor, whose bytes may still be on their way.
+
+    Attributes:
+        prepared: What was signed.
+        ended: Why something else was prepared in its place.
+        ended_at: When that was, by this machine's clock.
+    """
+
+    prepared: Prepared
+    ended: str
+    ended_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +133,7 @@ class JournalRow:
         receipt: The newest receipt, as long as the network has it.
         error: Why the last attempt failed, if it did.
         created_at, updated_at: UTC, by this machine's clock.
+        earlier: What was prepared before `prepared`, oldest first.
     """
 
     id: int
@@ -115,6 +146,13 @@ class JournalRow:
     error: str | None
     created_at: datetime
     updated_at: datetime
+    earlier: tuple[Attempt, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[Prepared, ...]:
+        """Everything prepared for this anchor, the newest first."""
+        newest = () if self.prepared is None else (self.prepared,)
+        return (*newest, *(attempt.prepared for attempt in reversed(self.earlier)))
 
     @property
     def reference(self) -> str | None:
@@ -164,6 +202,7 @@ class Journal:
                 start = {"state": JournalState.QUEUED, "created_at": now, "updated_at": now}
                 _insert(database, {"commitment": str(commitment), "network": network, "metadata": facts, **start})
             elif self._row(record).state is JournalState.REJECTED:
+                _keep_attempt(database, record, record["error"] or "rejected", now)
                 _change(database, record, state=JournalState.QUEUED, prepared=None, error=None, updated_at=now)
         return self.find(commitment, network)
 
@@ -213,13 +252,20 @@ class Journal:
         if only_open:
             conditions.append(f"state NOT IN ({', '.join('?' * len(_CLOSED))})")
             values.extend(_CLOSED)
-        query = f"SELECT * FROM anchors WHERE {' AND '.join(conditions) or '1'} ORDER BY id"  # noqa: S608 - constants
+        where = " AND ".join(conditions) or "1"
         with self._connection() as database:
-            return [self._row(record) for record in database.execute(query, values)]
+            earlier = self._earlier(database, where, values)
+            records = database.execute(f"SELECT * FROM anchors WHERE {where} ORDER BY id", values)  # noqa: S608 - constants
+            return [self._row(record, earlier.get(record["id"], ())) for record in records]
 
     def record_prepared(self, row: JournalRow, prepared: Prepared) -> JournalRow:
         """Store the signed bytes before they are sent."""
         return self._update(row, state=JournalState.PREPARED, prepared=prepared.to_bytes(), error=None)
+
+    def record_replacement(self, row: JournalRow, prepared: Prepared, reason: str) -> JournalRow:
+        """Store the signed bytes of a replacement before they are sent, and keep those that it outbids."""
+        changes = {"state": JournalState.PREPARED, "prepared": prepared.to_bytes(), "receipt": None, "error": None}
+        return self._update(row, ended=reason, **changes)
 
     def record_receipt(self, row: JournalRow, receipt: Receipt) -> JournalRow:
         """Store what the network answered; the state follows the receipt's, in either direction."""
@@ -227,7 +273,13 @@ class Journal:
 
     def record_dropped(self, row: JournalRow) -> JournalRow:
         """Take back a receipt that the network no longer stands by; what was prepared is to be sent again."""
-        return self._update(row, state=JournalState.PREPARED, receipt=None)
+        state = JournalState.QUEUED if row.prepared is None else JournalState.PREPARED
+        return self._update(row, state=state, receipt=None)
+
+    def record_conflict(self, row: JournalRow, reason: str) -> JournalRow:
+        """Give up bytes that can never be included any more, and queue the anchor to be prepared anew."""
+        line = _one_line(reason)
+        return self._update(row, ended=line, state=JournalState.QUEUED, prepared=None, receipt=None, error=line)
 
     def record_rejected(self, row: JournalRow, reason: str) -> JournalRow:
         """Close a row whose bytes the network looked at and refused."""
@@ -271,13 +323,23 @@ class Journal:
         finally:
             lock.release()
 
-    def _update(self, row: JournalRow, **values: Any) -> JournalRow:
+    def _update(self, row: JournalRow, *, ended: str | None = None, **values: Any) -> JournalRow:
+        """Change a row in one transaction.
+
+        Args:
+            row: Which one.
+            ended: Why its present attempt becomes an earlier one; None where it stays the present one.
+            values: New content of columns.
+        """
+        now = format_time(utc_now())
         with self._transaction() as database:
             record = database.execute("SELECT * FROM anchors WHERE id = ?", (row.id,)).fetchone()
             if record is None:
                 raise StorageError(f"journal {self.path}: row {row.id} is gone")
             self._row(record)
-            _change(database, record, **values, updated_at=format_time(utc_now()))
+            if ended is not None:
+                _keep_attempt(database, record, ended, now)
+            _change(database, record, **values, updated_at=now)
         return self.find(row.commitment, row.network)  # read back: a commit that was not stored must send nothing
 
     # --- the file -----------------------------------------------------------------------------------------------
@@ -327,6 +389,9 @@ class Journal:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._connection() as database:
             database.execute("BEGIN IMMEDIATE")
+            if database.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+                database.execute(_ATTEMPTS_TABLE)
+                database.execute(f"PRAGMA user_version = {_VERSION}")
             yield database
             database.execute("COMMIT")  # where this is not reached, closing the connection rolls back
 
@@ -352,13 +417,15 @@ class Journal:
                 f"{self.path}: format version {version} is newer than this program knows ({_VERSION})",
                 hint="upgrade mrv-provenance",
             )
-        if version != _VERSION:
+        if version < _OLDEST_VERSION:
             raise self._damaged("not an intact journal: it has no format version")
         if not self._examined:
             # A damaged index would hide rows, and what is hidden is anchored again. Once an object, not each time.
             found = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            table = database.execute("SELECT sql FROM sqlite_master WHERE name = 'anchors'").fetchone()
-            if table is None or table[0] != _TABLE or found != "ok":
+            query = "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
+            tables = {name: sql for name, sql in database.execute(query)}
+            expected = {"anchors": _TABLE, **({"attempts": _ATTEMPTS_TABLE} if version > _OLDEST_VERSION else {})}
+            if tables != expected or found != "ok":
                 raise self._damaged(f"not an intact journal ({found})")
             self._examined = True
 
@@ -373,21 +440,43 @@ class Journal:
             return self._damaged(str(error))
         return StorageError(f"journal {self.path}: {_one_line(str(error))}", hint=_hint(name))
 
-    def _row(self, record: sqlite3.Row) -> JournalRow:
+    def _row(self, record: sqlite3.Row, earlier: tuple[Attempt, ...] = ()) -> JournalRow:
         what = f"{self.path} row {record['id']}"
         try:
-            if record["checksum"] != _checksum(record):
+            if record["checksum"] != _checksum(record, _FIELDS):
                 raise ValueError("the checksum does not fit")
-            return _parse_row(record, what)
+            return _parse_row(record, what, earlier)
         except (TypeError, ValueError) as error:
             raise self._damaged(f"row {record['id']} is damaged: {error}") from error
+
+    def _earlier(
+        self, database: sqlite3.Connection, where: str, values: list[str | bytes]
+    ) -> dict[int, tuple[Attempt, ...]]:
+        """Return the earlier attempts of the rows that a condition selects, by row number, oldest first."""
+        if database.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+            return {}
+        query = f"SELECT * FROM attempts WHERE anchor IN (SELECT id FROM anchors WHERE {where}) ORDER BY id"  # noqa: S608 - constants
+        found: dict[int, tuple[Attempt, ...]] = {}
+        for record in database.execute(query, values):
+            found[record["anchor"]] = (*found.get(record["anchor"], ()), self._attempt(record))
+        return found
+
+    def _attempt(self, record: sqlite3.Row) -> Attempt:
+        what = f"{self.path} row {record['anchor']}, an earlier attempt"
+        try:
+            if record["checksum"] != _checksum(record, _ATTEMPT_FIELDS):
+                raise ValueError("the checksum does not fit")
+            prepared = Prepared.from_bytes(record["prepared"], what=what)
+            return Attempt(prepared, record["ended"], datetime.fromisoformat(record["ended_at"]))
+        except (TypeError, ValueError) as error:
+            raise self._damaged(f"an earlier attempt of row {record['anchor']} is damaged: {error}") from error
 
 
 def _build(path: Path) -> Path:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = FULL")
-        database.executescript(f"BEGIN; {_TABLE}; PRAGMA user_version = {_VERSION}; COMMIT;")
+        database.executescript(f"BEGIN; {_TABLE}; {_ATTEMPTS_TABLE}; PRAGMA user_version = {_VERSION}; COMMIT;")
         mode = database.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StorageError(
@@ -398,31 +487,45 @@ def _build(path: Path) -> Path:
 
 
 def _insert(database: sqlite3.Connection, values: Mapping[str, Any]) -> None:
-    row = {name: values.get(name) for name in _FIELDS}
+    _insert_into(database, "anchors", {name: values.get(name) for name in _FIELDS})
+
+
+def _keep_attempt(database: sqlite3.Connection, record: sqlite3.Row, ended: str, now: str) -> None:
+    """Make what a row has prepared, if anything, one of its earlier attempts."""
+    if record["prepared"] is not None:
+        attempt = {"anchor": record["id"], "prepared": record["prepared"], "ended": ended, "ended_at": now}
+        _insert_into(database, "attempts", attempt)
+
+
+def _insert_into(database: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
     marks = ", ".join("?" * (len(row) + 1))
     columns = f"{', '.join(row)}, checksum"
-    database.execute(f"INSERT INTO anchors ({columns}) VALUES ({marks})", (*row.values(), _checksum(row)))  # noqa: S608
+    values = (*row.values(), _checksum(row, tuple(row)))
+    database.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608 - constants
 
 
 def _change(database: sqlite3.Connection, record: sqlite3.Row, **values: Any) -> None:
     row = {name: values.get(name, record[name]) for name in _FIELDS}
     columns = ", ".join(f"{name} = ?" for name in (*row, "checksum"))
-    database.execute(f"UPDATE anchors SET {columns} WHERE id = ?", (*row.values(), _checksum(row), record["id"]))  # noqa: S608
+    changed = (*row.values(), _checksum(row, _FIELDS), record["id"])
+    database.execute(f"UPDATE anchors SET {columns} WHERE id = ?", changed)  # noqa: S608 - constants
 
 
-def _checksum(row: Mapping[str, Any] | sqlite3.Row) -> bytes:
-    """Return SHA-256 over every field of a row and whether it is absent, text or bytes."""
+def _checksum(row: Mapping[str, Any] | sqlite3.Row, fields: Sequence[str]) -> bytes:
+    """Return SHA-256 over the fields of a row and whether each is absent, text, a number or bytes."""
     hasher = hashlib.sha256()
-    for name in _FIELDS:
+    for name in fields:
         value = row[name]
         if isinstance(value, str):
             hasher.update(b"\x01" + length_prefixed(value.encode()))
+        elif isinstance(value, int):
+            hasher.update(b"\x03" + length_prefixed(str(value).encode()))
         else:
             hasher.update(b"\x00" if value is None else b"\x02" + length_prefixed(value))
     return hasher.digest()
 
 
-def _parse_row(record: sqlite3.Row, what: str) -> JournalRow:
+def _parse_row(record: sqlite3.Row, what: str, earlier: tuple[Attempt, ...]) -> JournalRow:
     return JournalRow(
         id=record["id"],
         commitment=Digest.parse(record["commitment"]),
@@ -434,6 +537,7 @@ def _parse_row(record: sqlite3.Row, what: str) -> JournalRow:
         error=record["error"],
         created_at=datetime.fromisoformat(record["created_at"]),
         updated_at=datetime.fromisoformat(record["updated_at"]),
+        earlier=earlier,
     )
 
 

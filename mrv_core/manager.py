@@ -16,21 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from mrv_core.anchoring import Anchoring
 from mrv_core.config import Config, load_config
 from mrv_core.driver import AnchorDriver, DriverContext
 from mrv_core.errors import (
-    AnchorNotFoundError,
     BackendError,
     FormatError,
     MrvError,
     StorageError,
-    SubmissionRejectedError,
     VerificationError,
 )
 from mrv_core.failpoint import failpoint
 from mrv_core.hashing import Digest
 from mrv_core.journal import Journal, JournalRow, JournalState
-from mrv_core.models import NO_METADATA, DriverStatus, Metadata, Prepared, Receipt, VerifiedAnchor
+from mrv_core.models import NO_METADATA, DriverStatus, Metadata, Receipt, VerifiedAnchor
 from mrv_core.registry import Registry
 from mrv_core.tasks import Patience, Worker
 
@@ -38,6 +37,8 @@ _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _UNSENT = (JournalState.QUEUED, JournalState.PREPARED)
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.25, 15.0
+"""Seconds between two looks at what waits: a development chain is done at once, a public one takes minutes."""
 STORES_FOLDER = "networks"
 """Folder below the artifacts folder where embedded networks keep themselves, one folder a network."""
 
@@ -242,6 +243,37 @@ class BlockchainManager:
         self._work_off_all(self.config.networks if networks is None else networks, restart=True)
         return self.journal.rows(only_open=True)
 
+    def settle(
+        self,
+        networks: Iterable[str] | None = None,
+        *,
+        timeout_s: float,
+        progress: Callable[[list[JournalRow]], None] | None = None,
+    ) -> list[JournalRow]:
+        """Flush again and again until nothing waits for a network any more; return the rows that are still open.
+
+        What a network refuses or does not answer is left for a later flush: only anchors that it has are waited for.
+
+        Args:
+            networks: Names of networks; by default all configured ones.
+            timeout_s: Longest wait in all.
+            progress: Called after each look with the rows that are still open.
+
+        Raises:
+            ConfigurationError, StorageError: as of `flush`.
+        """
+        names = None if networks is None else self.config.require_networks(networks)
+        ends, delay = self._clock() + timeout_s, _FIRST_LOOK_S
+        while True:
+            rows = [row for row in self.flush(names) if names is None or row.network in names]
+            if progress is not None:
+                progress(rows)
+            waiting = any(row.receipt is not None and row.network in self.config.networks for row in rows)
+            if not waiting or self._clock() + delay > ends:
+                return rows
+            self._sleep(delay)
+            delay = min(1.5 * delay, _LONGEST_LOOK_S)
+
     def _work_off_all(self, networks: Iterable[str], *, restart: bool) -> dict[str, dict[int, MrvError] | MrvError]:
         results = self.parallel(networks, lambda network: self._work_off(network, restart))
         for name, result in results.items():
@@ -274,7 +306,8 @@ class BlockchainManager:
         failures: dict[int, MrvError] = {}
         if not self.journal.rows(network=network, only_open=True):
             return failures
-        driver, patience = self.driver(network), self._patience(network)
+        patience = self._patience(network)
+        anchoring = Anchoring(self.driver(network), self.journal, partial(self._call, network))
         with self.journal.exclusive(network, max(0.0, patience.left_s)):
             for row in self.journal.rows(network=network, only_open=True):
                 if restart:
@@ -283,75 +316,12 @@ class BlockchainManager:
                     failures[row.id] = patience.expired()
                     break
                 try:
-                    self._advance(driver, row)
+                    anchoring.advance(row)
                 except MrvError as error:
                     failures[row.id] = error
-                    if self._holds_up(row, error):
+                    if anchoring.holds_up(row, error):
                         break
         return failures
-
-    def _holds_up(self, row: JournalRow, error: MrvError) -> bool:
-        """Remember why a row got no further, and tell whether the rows behind it have to wait for it."""
-        row = self.journal.record_error(row, str(error))
-        _logger.warning("%s: %s is %s: %s", row.network, row.commitment, row.state, error)
-        if row.state is JournalState.PREPARED:
-            return True  # its bytes may be on their way: what is prepared next could take the same nonce
-        return row.state is JournalState.QUEUED and isinstance(error, BackendError) and error.retryable
-
-    def _advance(self, driver: AnchorDriver, row: JournalRow) -> None:
-        if row.receipt is not None:
-            row = self._upgrade(driver, row, row.receipt)
-        if row.state is JournalState.QUEUED:
-            row = self._prepare(driver, row)
-        if row.state is JournalState.PREPARED and row.prepared is not None:
-            self._submit(driver, row, row.prepared)
-
-    def _prepare(self, driver: AnchorDriver, row: JournalRow) -> JournalRow:
-        failpoint("anchor.before_prepare")
-        prepared = self._call(row.network, lambda: driver.prepare(row.commitment, row.metadata))
-        _check_same(row, prepared, "the driver prepared")
-        failpoint("anchor.before_prepared")
-        row = self.journal.record_prepared(row, prepared)
-        failpoint("anchor.prepared")
-        return row
-
-    def _submit(self, driver: AnchorDriver, row: JournalRow, prepared: Prepared) -> None:
-        failpoint("anchor.before_submit")
-        try:
-            receipt = self._call(row.network, lambda: driver.submit(prepared))
-        except SubmissionRejectedError as error:
-            if error.retryable:
-                raise
-            receipt = self._find_anyway(driver, row, prepared, error)
-        failpoint("anchor.after_submit")
-        _check_same(row, receipt, "the receipt is for")
-        row = self.journal.record_receipt(row, receipt)
-        _logger.info("%s: %s is %s as %s", row.network, row.commitment, row.state, row.reference)
-        failpoint("anchor.submitted")
-
-    def _find_anyway(
-        self, driver: AnchorDriver, row: JournalRow, prepared: Prepared, rejection: SubmissionRejectedError
-    ) -> Receipt:
-        """Ask by id whether a refused submission is there after all; an error's text decides nothing."""
-        try:
-            return self._call(row.network, lambda: driver.lookup(prepared.reference))
-        except AnchorNotFoundError:
-            self.journal.record_rejected(row, str(rejection))
-        raise rejection
-
-    def _upgrade(self, driver: AnchorDriver, row: JournalRow, receipt: Receipt) -> JournalRow:
-        try:
-            newer = self._call(row.network, lambda: driver.upgrade(receipt))
-        except AnchorNotFoundError:
-            _logger.warning("%s no longer has %s; the same bytes go out again", row.network, receipt.reference)
-            return self.journal.record_dropped(row)
-        if newer == receipt and row.error is None:
-            return row
-        failpoint("anchor.before_receipt")
-        _check_same(row, newer, "the receipt is for")
-        row = self.journal.record_receipt(row, newer)
-        failpoint("anchor.receipt")
-        return row
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -443,13 +413,6 @@ class BlockchainManager:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-
-def _check_same(row: JournalRow, answer: Prepared | Receipt, what: str) -> None:
-    if (answer.commitment, answer.network) != (row.commitment, row.network):
-        raise VerificationError(
-            f"{row.network}: {what} {answer.commitment} on {answer.network[:80]!r} where {row.commitment} was asked for"
-        )
 
 
 def _shielded(driver: str, network: str, call: Callable[[], _T]) -> _T:

@@ -192,6 +192,31 @@ class VerifiedAnchor(Model):
     trusts: tuple[str, ...] = ()
 
 
+class ExaminedReceipt(Model):
+    """What a receipt shows by itself, with nobody asked: it exists only where nothing in the receipt is wrong.
+
+    Attributes:
+        network_id, reference, commitment: See `Receipt`; what cannot be recomputed is named in `remaining`.
+        state: PENDING where the receipt has no evidence yet, else as the receipt says.
+        block_hash: Block that the evidence leads to, 64 hexadecimal digits as explorers show them, where there is one.
+        block_time: Time that this block attests, where it attests one.
+        facts: Further recomputed facts for people to read.
+        remaining: What still has to be asked or trusted, one sentence each with the value to compare; empty where what
+            the verifier knew already suffices.
+        trusts: What was taken from the verifier, one sentence each.
+    """
+
+    network_id: str
+    reference: str
+    commitment: DigestField
+    state: ReceiptState
+    block_hash: str | None = None
+    block_time: TimeField | None = None
+    facts: dict[str, Json] = {}
+    remaining: tuple[str, ...] = ()
+    trusts: tuple[str, ...] = ()
+
+
 class DriverStatus(Model):
     """Whether a network can be used now.
 

@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 
 from mrv_core import hookspecs
-from mrv_core.driver import AnchorDriver, DriverContext, NetworkSettings
+from mrv_core.driver import AnchorDriver, DriverContext, Examine, NetworkSettings
 from mrv_core.errors import ConfigurationError
 from mrv_core.hookspecs import DriverFactory
 
@@ -96,6 +96,16 @@ class Registry:
         if not (isinstance(model, type) and issubclass(model, NetworkSettings)):
             raise ConfigurationError(f"the settings of driver {driver!r} are not NetworkSettings")
         return model
+
+    def examiner(self, driver: str) -> Examine | None:
+        """Return the function that checks a driver's receipts without any network, or None where it has none.
+
+        Raises:
+            ConfigurationError: no such driver.
+        """
+        place = self.factory(driver).examiner
+        examine: Examine | None = _load(place, driver, extra="") if place else None
+        return examine
 
     def create(self, driver: str, context: DriverContext) -> AnchorDriver:
         """Build a driver.

@@ -6,6 +6,7 @@
         tree.json                   every node outside the epochs, one row a node
         epochs/00000000.json        one file an epoch, in the order of the log
         anchors/000-<phase>.json    one file an anchored root, with the receipts
+        batches/000-<phase>.json    where the root was anchored in a batch with others: its proof
 
 A *seal* is the SHA-256 of the file's canonical bytes without the seal. It tells an edited or damaged file
 from a whole one; it authenticates nothing, since whoever edits a file can seal it again. The anchors do.
@@ -24,10 +25,11 @@ from typing import Annotated, Any, Final, Literal, Self
 import filelock
 from pydantic import AfterValidator, Field
 
+from mrv_core.batching import BatchProof
 from mrv_core.canonical import canonical_bytes, canonical_digest, parse_json
 from mrv_core.errors import FormatError, RunStateError, StorageError
 from mrv_core.files import PRIVATE_FILE, PRIVATE_FOLDER, make_folder, read_limited, storage_error, write_atomic
-from mrv_core.hashing import HashFactory
+from mrv_core.hashing import Digest, HashFactory
 from mrv_core.models import DigestField, Json, Model, Receipt, TimeField
 from mrv_core.provenance_tree import (
     SHAPE,
@@ -112,8 +114,8 @@ class AnchorFile(Model):
         slots: The slots that were filled.
         root: What was anchored.
         outline: Path name → node hash for `OUTLINE_PATHS`; they lead to the root, so they cannot be made up.
-        networks: Where it was to be anchored.
-        receipts: Network → newest receipt.
+        networks: Where it was to be anchored; none while it waits for a batch.
+        receipts: Network → newest receipt, for the root, or for the batch that it is a member of.
     """
 
     format: Literal["mrv-anchor/1"] = "mrv-anchor/1"
@@ -134,10 +136,27 @@ class AnchorFile(Model):
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """An anchor file together with its name, for instance `000-before_training`."""
+    """An anchor file together with its name, for instance `000-before_training`.
+
+    Attributes:
+        name: Name of the file, without its ending.
+        file: Its content.
+        batch: Proof that the root is a member of a batch, where it was anchored in one; as claimed, not checked.
+    """
 
     name: str
     file: AnchorFile
+    batch: BatchProof | None = None
+
+    @property
+    def commitment(self) -> Digest:
+        """What the networks hold: the root, or the commitment of the batch that it is said to be in."""
+        return self.file.root if self.batch is None else self.batch.batch
+
+    @property
+    def awaits_batch(self) -> bool:
+        """Whether the root is to be anchored in a batch and is in none yet."""
+        return not self.file.networks and self.batch is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +297,16 @@ class RunFolder:
             FormatError: not as it was written.
         """
         place = f"anchors/{name}.json"
-        return Anchor(name, AnchorFile.from_json(self._read(place, damaged), what=place))
+        file = AnchorFile.from_json(self._read(place, damaged), what=place)
+        batch = f"batches/{name}.json"
+        if not os.path.lexists(self.path / batch):
+            return Anchor(name, file)
+        return Anchor(name, file, BatchProof.from_json(self._read(batch, damaged), what=batch))
+
+    def write_batch_proof(self, name: str, proof: BatchProof) -> None:
+        """Write the proof that the root of an anchor is a member of a batch."""
+        make_folder(self.path / "batches")
+        self._write(f"batches/{name}.json", proof)
 
     def read_tree(self, run_id: str) -> tuple[MLProvenanceMerkleTree, list[DamagedFile]]:
         """Rebuild the tree from its leaves, recomputing every hash.

@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 
 import tenacity
 
+from mrv_core.deadline import deadline
 from mrv_core.driver import NetworkSettings
 from mrv_core.errors import BackendError, BackendUnavailableError, MrvError
 
@@ -85,7 +86,8 @@ class Patience:
             reraise=True,
         )
         try:
-            result = retrying(function)
+            with deadline(self.left_s):
+                result = retrying(function)
         except MrvError as error:
             self._in_vain = self._in_vain or _is_retryable(error)
             raise

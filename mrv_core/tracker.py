@@ -17,11 +17,13 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from mrv_core.batching import batch_metadata
 from mrv_core.canonical import JsonValue, canonical_bytes, to_json_value
 from mrv_core.config import Config, find_config, load_config
 from mrv_core.digests import content_node, model_nodes, require_not_empty, weights_node
@@ -29,6 +31,7 @@ from mrv_core.environment import describe_environment
 from mrv_core.errors import ConfigurationError, FormatError, MrvError, RunStateError
 from mrv_core.files import make_folder, write_atomic
 from mrv_core.hashing import Digest
+from mrv_core.journal import JournalRow
 from mrv_core.manager import STORES_FOLDER, BlockchainManager
 from mrv_core.models import Verdict, utc_now
 from mrv_core.provenance_tree import MerkleNode, MLProvenanceMerkleTree, TreeState
@@ -322,10 +325,13 @@ class ProvenanceTracker:
         names = self.config.require_networks(networks)
         if not names:
             raise ConfigurationError(f"{self.config.source}: no network is selected", hint="see 'mrv networks'")
-        file = self._anchor_file(self._tree.state(phase), names)
+        in_batch = self.config.storage_options.store_in_batches
+        file = self._anchor_file(self._tree.state(phase), () if in_batch else names)
         anchor = Anchor(f"{len(self._anchors):03d}-{phase}", file)
         self._folder.write_anchor(anchor)
         self._anchors.append(anchor)
+        if in_batch:
+            return {}
         if not wait:
             self._manager.anchor_in_background(file.root, self._metadata(phase), names)
             return {}
@@ -351,11 +357,13 @@ class ProvenanceTracker:
     def _queue_what_is_not(self) -> None:
         """Queue what was written into the run folder and then, because the process ended there, nowhere else."""
         for anchor in self._anchors:
-            rows = self._manager.journal.rows(commitment=anchor.file.root)
+            rows = self._manager.journal.rows(commitment=anchor.commitment)
             known = {*anchor.file.receipts, *(row.network for row in rows)}
+            batch = anchor.batch
+            metadata = self._metadata(anchor.file.phase) if batch is None else batch_metadata(batch.size)
             for network in anchor.file.networks:
                 if network not in known:
-                    self._manager.journal.enqueue(anchor.file.root, network, self._metadata(anchor.file.phase))
+                    self._manager.journal.enqueue(anchor.commitment, network, metadata)
 
     def collect_receipts(self) -> None:
         """Copy the journal's newest receipts into the run folder, so that the folder verifies without the journal.
@@ -366,12 +374,37 @@ class ProvenanceTracker:
         """
         self._require_own_process()
         for index, anchor in enumerate(self._anchors):
-            rows = self._manager.journal.rows(commitment=anchor.file.root)
+            rows = self._manager.journal.rows(commitment=anchor.commitment)
             receipts = {**anchor.file.receipts, **{row.network: row.receipt for row in rows if row.receipt is not None}}
             if receipts != anchor.file.receipts:
-                newer = Anchor(anchor.name, anchor.file.model_copy(update={"receipts": receipts}))
+                newer = replace(anchor, file=anchor.file.model_copy(update={"receipts": receipts}))
                 self._folder.write_anchor(newer)
                 self._anchors[index] = newer
+
+    def wait_until_final(
+        self, timeout_s: float, *, progress: Callable[[list[JournalRow]], None] | None = None
+    ) -> list[JournalRow]:
+        """Wait until every anchor of this run is final, and return those that are not.
+
+        Args:
+            timeout_s: Longest wait in all.
+            progress: Called after each look with the anchors of this run that are not final yet.
+
+        Raises:
+            StorageError: the journal or the run folder cannot be read or written.
+        """
+        self._require_own_process()
+        self._manager.wait_for_background()
+        roots = {anchor.commitment for anchor in self._anchors}
+
+        def own(rows: list[JournalRow]) -> list[JournalRow]:
+            return [row for row in rows if row.commitment in roots]
+
+        left = self._manager.settle(
+            timeout_s=timeout_s, progress=None if progress is None else lambda rows: progress(own(rows))
+        )
+        self.collect_receipts()
+        return own(left)
 
     # --- verifying ----------------------------------------------------------------------------------------------
 
@@ -460,7 +493,7 @@ class ProvenanceTracker:
             `root` and `transactions` (network → transaction id); `pending`, the journal's open rows of this run.
         """
         self.collect_receipts()
-        roots = {anchor.file.root for anchor in self._anchors}
+        roots = {anchor.commitment for anchor in self._anchors}
         return {
             "blockchain_enabled": self.config.enabled,
             "run_id": self.run_id,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from mrv_core.batching import BatchProof
 from mrv_core.comparison import Comparison, compare_content, compare_model
 from mrv_core.config import Config
 from mrv_core.driver import Capabilities
@@ -23,7 +24,6 @@ from mrv_core.errors import (
     StorageError,
     VerificationError,
 )
-from mrv_core.hashing import Digest
 from mrv_core.journal import JournalRow, JournalState
 from mrv_core.manager import BlockchainManager
 from mrv_core.merkle import tree_root
@@ -348,16 +348,30 @@ def _check_withheld(evidence: _Evidence, manager: BlockchainManager) -> None:
 def _check_commitments(evidence: _Evidence) -> None:
     before = len(evidence.findings)
     for anchor in evidence.anchors:
+        _check_batch(evidence, anchor)
         for network, receipt in anchor.file.receipts.items():
-            if receipt.commitment != anchor.file.root or receipt.network != network:
+            if receipt.commitment != anchor.commitment or receipt.network != network:
                 evidence.wrong(
                     f"receipt:{network}",
-                    f"the receipt in anchors/{anchor.name}.json is for another root",
-                    str(anchor.file.root),
+                    f"the receipt in anchors/{anchor.name}.json is for another {'batch' if anchor.batch else 'root'}",
+                    str(anchor.commitment),
                     str(receipt.commitment),
                 )
     count = sum(len(anchor.file.receipts) for anchor in evidence.anchors)
-    evidence.step(4, "Each receipt commits to its root", before, f"{count} receipts")
+    batched = sum(anchor.batch is not None for anchor in evidence.anchors)
+    through = f", {batched} roots through a batch" if batched else ""
+    evidence.step(4, "Each receipt commits to its root", before, f"{count} receipts{through}")
+
+
+def _check_batch(evidence: _Evidence, anchor: Anchor) -> None:
+    """Check that the root is a member of the batch that stands for it."""
+    if anchor.batch is None:
+        return
+    try:
+        anchor.batch.verify(anchor.file.root, anchor.commitment)
+    except VerificationError as error:
+        expected, computed = (error.expected, error.computed) if isinstance(error, RootMismatchError) else (None, None)
+        evidence.wrong(f"batches/{anchor.name}.json", error.message, expected, computed)
 
 
 def _ask_networks(evidence: _Evidence, manager: BlockchainManager, networks: Sequence[str] | None) -> None:
@@ -376,7 +390,7 @@ def _ask_networks(evidence: _Evidence, manager: BlockchainManager, networks: Seq
 
     def ask(network: str) -> list[VerifiedAnchor | MrvError]:
         return [
-            _ask(manager, network, receipts.get((index, network)), anchor.file.root)
+            _ask(manager, network, receipts.get((index, network)), anchor)
             for index, anchor in enumerate(evidence.anchors)
         ]
 
@@ -391,7 +405,7 @@ def _ask_networks(evidence: _Evidence, manager: BlockchainManager, networks: Seq
                 ),
             )
             one = answer[index] if isinstance(answer, list) else answer
-            results.append(_network_result(manager, network, receipts.get((index, network)), one))
+            results.append(_network_result(manager, network, receipts.get((index, network)), one, anchor.batch))
         evidence.results.append(
             AnchorResult(
                 name=anchor.name,
@@ -419,7 +433,7 @@ def _receipts(
         if all((index, name) in known for name in names):
             continue  # the folder verifies by itself, whatever state the journal is in
         try:
-            rows = manager.journal.rows(commitment=anchor.file.root)
+            rows = manager.journal.rows(commitment=anchor.commitment)
         except StorageError as error:
             rows = []
             evidence.unchecked("journal", error.message)
@@ -429,11 +443,13 @@ def _receipts(
 
 
 def _ask(
-    manager: BlockchainManager, network: str, known: Receipt | JournalRow | None, root: Digest
+    manager: BlockchainManager, network: str, known: Receipt | JournalRow | None, anchor: Anchor
 ) -> VerifiedAnchor | MrvError:
     try:
         if isinstance(known, Receipt):
-            return manager.verify_receipt(network, known, root)
+            return manager.verify_receipt(network, known, anchor.commitment)
+        if anchor.awaits_batch:
+            return _NotYetError("the root waits for the next batch", "run 'mrv batch'")
         if known is None:
             return AnchorNotFoundError(
                 "this root was not anchored here",
@@ -441,7 +457,9 @@ def _ask(
             )
         if known.state is JournalState.REJECTED:
             return AnchorNotFoundError(f"the network rejected it: {known.error}", hint="anchor it again")
-        return _NotYetError(f"{known.state}, not sent yet{f': {known.error}' if known.error else ''}")
+        return _NotYetError(
+            f"{known.state}, not sent yet{f': {known.error}' if known.error else ''}", "run 'mrv flush'"
+        )
     except MrvError as error:
         return error
 
@@ -449,12 +467,16 @@ def _ask(
 class _NotYetError(MrvError):
     """The journal holds the anchor, the network does not have it yet."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, hint="run 'mrv flush'")
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
 
 
 def _network_result(
-    manager: BlockchainManager, network: str, known: Receipt | JournalRow | None, answer: VerifiedAnchor | MrvError
+    manager: BlockchainManager,
+    network: str,
+    known: Receipt | JournalRow | None,
+    answer: VerifiedAnchor | MrvError,
+    batch: BatchProof | None,
 ) -> NetworkResult:
     section = manager.config.networks.get(network)
     receipt = known if isinstance(known, Receipt) else None
@@ -474,7 +496,7 @@ def _network_result(
     return NetworkResult(
         **common,
         verdict=Verdict.VALID if reached else Verdict.PENDING,
-        detail="holds exactly this root" if reached else f"{answer.state}; the policy asks for {needed}",
+        detail=_held(batch) if reached else f"{answer.state}; the policy asks for {needed}",
         hint=None if reached else "run 'mrv flush' later",
         network_id=answer.network_id,
         state=str(answer.state),
@@ -483,6 +505,10 @@ def _network_result(
         facts=answer.facts,
         trusts=answer.trusts,
     )
+
+
+def _held(batch: BatchProof | None) -> str:
+    return "holds exactly this root" if batch is None else f"holds the batch of {batch.size} roots with this one in it"
 
 
 def _capabilities(manager: BlockchainManager, network: str) -> Capabilities | None:
@@ -558,10 +584,15 @@ def combine(required: Sequence[Verdict], others: Sequence[Verdict], config: Conf
         others: Verdicts of further networks that the run has receipts of; they can only contradict.
         config: Whose policy applies.
     """
+    return combine_verdicts(required, others, config.policy.require)
+
+
+def combine_verdicts(required: Sequence[Verdict], others: Sequence[Verdict], require: int | Literal["all"]) -> Verdict:
+    """Do as `combine` does, for a policy that asks for so many of the required networks, or for all of them."""
     everything = [*required, *others]
     if Verdict.TAMPERED in everything:
         return Verdict.DISAGREE if Verdict.VALID in everything else Verdict.TAMPERED
-    needed = len(required) if config.policy.require == "all" else config.policy.require
+    needed = len(required) if require == "all" else require
     if not required:
         return Verdict.NOT_FOUND
     have = 0

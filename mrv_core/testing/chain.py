@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A small model of a chain: a mempool, blocks that bind their parent and contents, mining and reorgs on command.
+"""A small model of a chain: a mempool with fees, blocks, mining, reorgs and double spends on command.
 
 Kept in one SQLite file, so that a test counts from outside what a killed process has anchored. Every operation is
 one transaction on a connection of its own: any number of threads and processes may share the file.
@@ -12,94 +12,46 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from mrv_core.errors import AnchorNotFoundError, BackendUnavailableError, VerificationError
+from mrv_core.errors import (
+    AnchorNotFoundError,
+    BackendUnavailableError,
+    FormatError,
+    SubmissionRejectedError,
+    VerificationError,
+)
 from mrv_core.files import make_folder
-from mrv_core.hashing import Digest, length_prefixed
+from mrv_core.hashing import Digest
 from mrv_core.merkle import LogTree
-from mrv_core.models import DigestField, Json, Model, utc_now
+from mrv_core.models import utc_now
+from mrv_core.testing.blocks import Block, ChainAnchor, Payload, reference_of
 
 Clock = Callable[[], datetime]
 
+# `evicted` anchors lost their slot to another one; they are kept only to tell why they are not there.
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS block (number INTEGER PRIMARY KEY, branch INTEGER, parent BLOB, time INTEGER,"
     " size INTEGER, root BLOB, hash BLOB)",
     "CREATE TABLE IF NOT EXISTS anchor (arrival INTEGER PRIMARY KEY, reference TEXT UNIQUE, commitment TEXT,"
-    " payload BLOB, submitted_at INTEGER, block INTEGER, position INTEGER)",
+    " payload BLOB, sender TEXT, slot TEXT, fee INTEGER, height INTEGER, submitted_at INTEGER,"
+    " evicted INTEGER DEFAULT 0, block INTEGER, position INTEGER)",
+    "CREATE TABLE IF NOT EXISTS market (mining INTEGER, relaying INTEGER)",
 )
 
 
-class Payload(Model):
-    """What one anchor puts on the chain; its canonical bytes are what is sent.
-
-    Attributes:
-        commitment: What is anchored.
-        metadata: Public facts beside it.
-        nonce: Random text that makes two anchors of one commitment different, as a wallet's nonce would.
-    """
-
-    commitment: DigestField
-    metadata: dict[str, Json]
-    nonce: str
-
-
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Header of a block.
+class Fees:
+    """What the chain asks for.
 
     Attributes:
-        number: Zero-based height.
-        branch: How many reorgs had happened before it, so that a block mined again is another block.
-        parent: Hash of the block before it, 32 bytes; zeros below the first.
-        time: Unix seconds, never before the parent's.
-        size: Number of anchors in it.
-        root: RFC 9162 root over their payloads, 32 bytes.
+        mining: Least fee that is mined; what pays less waits.
+        relaying: Least fee that is taken into the mempool; what pays less is refused for now.
     """
 
-    number: int
-    branch: int
-    parent: bytes
-    time: int
-    size: int
-    root: bytes
-
-    def hash(self, network_id: str) -> bytes:
-        """Return the block's hash, which binds the network and every field."""
-        numbers = b"".join(n.to_bytes(8, "big") for n in (self.number, self.branch, self.time, self.size))
-        return sha256(
-            b"mrv-memory-block" + length_prefixed(network_id.encode()) + numbers + self.parent + self.root
-        ).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class ChainAnchor:
-    """An anchor as the chain holds it.
-
-    Attributes:
-        reference: Its id.
-        payload: The bytes that were sent.
-        submitted_at: When they were first taken, in Unix seconds.
-        block: Header of the including block; None in the mempool.
-        position: Zero-based position in the block.
-        path: Inclusion path from the payload to the block's root, 32 bytes each.
-        confirmations: Blocks counting the including one; 0 in the mempool.
-    """
-
-    reference: str
-    payload: bytes
-    submitted_at: int
-    block: Block | None = None
-    position: int = 0
-    path: tuple[bytes, ...] = ()
-    confirmations: int = 0
-
-
-def reference_of(payload: bytes) -> str:
-    """Return the id of an anchor: 64 hexadecimal digits that only these bytes have."""
-    return sha256(b"mrv-memory-anchor" + payload).hexdigest()
+    mining: int = 0
+    relaying: int = 0
 
 
 class MemoryChain:
@@ -117,27 +69,31 @@ class MemoryChain:
         self._clock = clock
 
     def take(self, payload: bytes, *, mine: bool = False) -> str:
-        """Accept an anchor into the mempool, unless it is known already, and return its reference.
+        """Accept an anchor into the mempool, unless it is there already, and return its reference.
+
+        An anchor in the same slot that waits and pays less is evicted.
 
         Args:
             payload: Bytes of a `Payload`.
-            mine: Also mine a block in the same transaction, if anything waits for one.
+            mine: Also mine a block in the same transaction, if anything that pays enough waits for one.
 
         Raises:
             FormatError: the bytes are not a `Payload`.
+            SubmissionRejectedError: it pays too little, or its slot is used up by a block; retryable, since fees fall
+                and blocks may be dropped.
         """
-        commitment = Payload.from_bytes(payload, what="the anchor's payload").commitment
-        row = (reference_of(payload), str(commitment), payload, int(self._clock().timestamp()))
+        content = Payload.from_bytes(payload, what="the anchor's payload")
+        reference = reference_of(payload)
         with self._write() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO anchor (reference, commitment, payload, submitted_at) VALUES (?, ?, ?, ?)", row
-            )
+            if not _is_there(db, reference):
+                self._make_room(db, reference, content)
+                self._insert(db, reference, content, payload)
             if mine and _waiting(db):
                 self._mine(db)
-        return row[0]
+        return reference
 
     def mine(self, blocks: int = 1) -> None:
-        """Mine blocks; the first takes everything from the mempool."""
+        """Mine blocks; the first takes everything from the mempool that pays enough."""
         with self._write() as db:
             for _ in range(blocks):
                 self._mine(db)
@@ -159,14 +115,47 @@ class MemoryChain:
             else:
                 db.execute("DELETE FROM anchor WHERE block >= ?", (first,))
 
+    def set_fees(self, *, mining: int = 0, relaying: int = 0) -> None:
+        """Ask for at least these fees from now on; see `Fees`."""
+        with self._write() as db:
+            db.execute("DELETE FROM market")
+            db.execute("INSERT INTO market VALUES (?, ?)", (mining, relaying))
+
+    def fees(self) -> Fees:
+        """Return what is asked for; nothing where there is no chain yet."""
+        if not self.path.exists():
+            return Fees()
+        with self._read() as db:
+            return _fees(db)
+
+    def evict(self) -> None:
+        """Forget the mempool, as a node does that is restarted."""
+        with self._write() as db:
+            db.execute("DELETE FROM anchor WHERE block IS NULL")
+
+    def spend(self, payload: bytes) -> None:
+        """Let a stranger's anchor of something else use up the slot of an anchor that is in no block, in a new block.
+
+        Raises:
+            FormatError: that anchor is in a block.
+        """
+        ours = Payload.from_bytes(payload, what="the anchor's payload")
+        foreign = ours.model_copy(update={"commitment": Digest("sha256", bytes(32)), "sender": "a stranger"})
+        taken = foreign.to_bytes()
+        with self._write() as db:
+            if _holder(db, ours.slot, mined=True) is not None:
+                raise FormatError(f"{self.network_id}: the slot {ours.slot!r} is used up")
+            _evict(db, ours.slot)
+            self._insert(db, reference_of(taken), foreign, taken)
+            self._mine(db, at_least=0)
+
     def count(self, commitment: Digest) -> int:
         """Return how many anchors of a commitment stand in the active chain and the mempool together."""
         if not self.path.exists():
             return 0
+        query = "SELECT count(*) FROM anchor WHERE commitment = ? AND NOT evicted"
         with self._read() as db:
-            number: int = db.execute("SELECT count(*) FROM anchor WHERE commitment = ?", (str(commitment),)).fetchone()[
-                0
-            ]
+            number: int = db.execute(query, (str(commitment),)).fetchone()[0]
             return number
 
     def height(self) -> int:
@@ -178,6 +167,15 @@ class MemoryChain:
         with self._read() as db:
             return _height(db)
 
+    def slots_of(self, sender: str) -> int:
+        """Return how many slots a sender's anchors use in the active chain and the mempool together."""
+        if not self.path.exists():
+            return 0
+        query = "SELECT count(DISTINCT slot) FROM anchor WHERE slot LIKE ? || '/%' AND NOT evicted"
+        with self._read() as db:
+            number: int = db.execute(query, (sender,)).fetchone()[0]
+            return number
+
     def find(self, reference: str) -> ChainAnchor:
         """Return an anchor with its proof of inclusion.
 
@@ -187,20 +185,29 @@ class MemoryChain:
             BackendUnavailableError: there is no chain.
         """
         with self._read() as db:
-            row = db.execute(
-                "SELECT payload, submitted_at, block, position FROM anchor WHERE reference = ?", (reference,)
-            ).fetchone()
-            if row is None:
-                raise AnchorNotFoundError(f"{self.network_id} has no anchor {reference[:80]!r}")
-            payload, submitted_at, number, position = row
-            if reference_of(payload) != reference:
-                raise VerificationError(f"{self.network_id} holds another payload under {reference[:80]!r}")
-            if number is None:
-                return ChainAnchor(reference, payload, submitted_at)
-            tree = LogTree(_payloads(db, number))
-            path = tuple(tree.inclusion_proof(position))
-            depth = _height(db) - number
-            return ChainAnchor(reference, payload, submitted_at, _block(db, number), position, path, depth)
+            return self._find(db, reference)
+
+    def search(self, commitment: Digest, sender: str) -> ChainAnchor | None:
+        """Return the oldest anchor of a commitment by a sender, or None.
+
+        Raises:
+            BackendUnavailableError: there is no chain.
+        """
+        query = "SELECT reference FROM anchor WHERE commitment = ? AND sender = ? AND NOT evicted ORDER BY arrival"
+        with self._read() as db:
+            row = db.execute(query, (str(commitment), sender)).fetchone()
+            return None if row is None else self._find(db, row[0])
+
+    def outdone_for(self, reference: str) -> int:
+        """Return for how many blocks the slot of an anchor has been used up by another; 0 where it is not.
+
+        Raises:
+            BackendUnavailableError: there is no chain.
+        """
+        with self._read() as db:
+            row = db.execute("SELECT slot FROM anchor WHERE reference = ? AND evicted", (reference,)).fetchone()
+            holder = None if row is None else _holder(db, row[0], mined=True)
+            return 0 if holder is None else _height(db) - holder["block"]
 
     def confirmations(self, number: int, block_hash: bytes) -> int:
         """Return how many blocks stand from this one on, counting it; 0 if it is not in the active chain.
@@ -212,72 +219,24 @@ class MemoryChain:
             row = db.execute("SELECT hash FROM block WHERE number = ?", (number,)).fetchone()
             return _height(db) - number if row is not None and row[0] == block_hash else 0
 
-    def _mine(self, db: sqlite3.Connection) -> None:
-        number = _height(db)
-        before = _block(db, number - 1) if number else None
+    def _make_room(self, db: sqlite3.Connection, reference: str, content: Payload) -> None:
+        """Check that an anchor pays enough and that its slot is free, and evict what it outbids."""
+        if content.fee < _fees(db).relaying:
+            raise SubmissionRejectedError(
+                f"{self.network_id}: {content.fee} is less than the fee of {_fees(db).relaying} asked for now",
+                retryable=True,
+            )
+        holder = _holder(db, content.slot, mined=None)
+        if holder is None:
+            return
+        if holder["block"] is not None or content.fee <= holder["fee"]:
+            # Written down, so that it can be told later for how long it has been outdone.
+            raise _OutdoneError(f"{self.network_id}: {reference} does not replace {holder['reference']}")
+        _evict(db, content.slot)
+
+    def _insert(self, db: sqlite3.Connection, reference: str, content: Payload, payload: bytes) -> None:
+        db.execute("DELETE FROM anchor WHERE reference = ?", (reference,))
+        columns = "reference, commitment, payload, sender, slot, fee, height, submitted_at"
+        row = (reference, str(content.commitment), payload, content.sender, content.slot, content.fee, _height(db))
         time = int(self._clock().timestamp())
-        arrivals = [row[0] for row in db.execute("SELECT arrival FROM anchor WHERE block IS NULL ORDER BY arrival")]
-        places = [(number, position, arrival) for position, arrival in enumerate(arrivals)]
-        db.executemany("UPDATE anchor SET block = ?, position = ? WHERE arrival = ?", places)
-        block = Block(
-            number=number,
-            branch=_branch(db),
-            parent=before.hash(self.network_id) if before else bytes(32),
-            time=max(time, before.time) if before else time,
-            size=len(arrivals),
-            root=LogTree(_payloads(db, number)).root(),
-        )
-        row = (block.number, block.branch, block.parent, block.time, block.size, block.root)
-        db.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, block.hash(self.network_id)))
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        if not self.path.is_file():
-            raise BackendUnavailableError(f"{self.network_id}: there is no chain at {self.path}")
-        # "rw" and not "ro": only a writer may clean up after a process that was killed inside a transaction.
-        with self._transaction("rw", "BEGIN") as db:
-            yield db
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        make_folder(self.path.parent)
-        with self._transaction("rwc", "BEGIN IMMEDIATE") as db:
-            for statement in _SCHEMA:
-                db.execute(statement)
-            yield db
-
-    @contextmanager
-    def _transaction(self, mode: str, begin: str) -> Iterator[sqlite3.Connection]:
-        # synchronous=OFF survives a killed process, which tests do; a power cut, which they do not, may lose the file.
-        try:
-            address = f"{self.path.absolute().as_uri()}?mode={mode}"
-            with closing(sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)) as db:
-                db.execute("PRAGMA synchronous = OFF")
-                db.execute(begin)
-                yield db
-                db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise BackendUnavailableError(f"{self.network_id}: cannot use {self.path}: {error}") from error
-
-
-def _height(db: sqlite3.Connection) -> int:
-    height: int = db.execute("SELECT count(*) FROM block").fetchone()[0]
-    return height
-
-
-def _branch(db: sqlite3.Connection) -> int:
-    branch: int = db.execute("PRAGMA user_version").fetchone()[0]
-    return branch
-
-
-def _waiting(db: sqlite3.Connection) -> bool:
-    return db.execute("SELECT 1 FROM anchor WHERE block IS NULL LIMIT 1").fetchone() is not None
-
-
-def _payloads(db: sqlite3.Connection, number: int) -> list[bytes]:
-    return [row[0] for row in db.execute("SELECT payload FROM anchor WHERE block = ? ORDER BY position", (number,))]
-
-
-def _block(db: sqlite3.Connection, number: int) -> Block:
-    columns = "number, branch, parent, time, size, root"
-    return Block(*db.execute(f"SELECT {columns} FROM block WHERE number = ?", (number,)).fetchone())  # noqa: S608
+        db.execute(f"INSERT INTO anchor ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, time))  # noqa: S608

@@ -52,6 +52,7 @@ def test_every_verdict_and_every_error_has_its_status() -> None:
     kinds = [kind for kind in vars(mrv_core.errors).values() if isinstance(kind, type) and issubclass(kind, MrvError)]
     codes = {kind.__name__: exit_code_of(kind.__new__(kind)) for kind in kinds if kind is not MrvError}
     assert codes == {
+        "AnchorConflictError": 4,
         "AnchorNotFoundError": 5,
         "BackendError": 4,
         "BackendUnavailableError": 4,

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""`mrv verify` for a bundle: its options, one call of the core, and the report on a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mrv_cli.options import existing, read_config
+from mrv_cli.output import console, print_json
+from mrv_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+    from mrv_core.bundle_receipts import NetworkCheck
+    from mrv_core.bundle_verification import BundleReport
+    from mrv_core.driver import TrustedFacts
+
+_BLOCK = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64})")
+_LOG_KEY = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*")
+MAX_WORK_BITS = 256
+
+OfflineOption = Annotated[
+    bool, typer.Option("--offline", help="Bundle: ask no network; say what remains to be trusted.")
+]
+BlockOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--block",
+        metavar="HASH",
+        help="Bundle: hash of a block that you know to be in its chain; may be repeated.",
+        show_default=False,
+    ),
+]
+LogKeyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-key",
+        metavar="VKEY",
+        help="Bundle: verifier key of a log, from a source of your own; may be repeated.",
+        show_default=False,
+    ),
+]
+MinWorkOption = Annotated[
+    int | None,
+    typer.Option(
+        "--min-work",
+        metavar="BITS",
+        help="Bundle: believe a block header that cost 2^BITS expected hashes or more.",
+        min=1,
+        max=MAX_WORK_BITS,
+        show_default=False,
+    ),
+]
+RootOption = Annotated[
+    str | None,
+    typer.Option("--root", metavar="DIGEST", help="Bundle: the run's root that you expect.", show_default=False),
+]
+ContentOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--content",
+        metavar="PATH",
+        help="Bundle: file or folder that the proven leaf must be of.",
+        show_default=False,
+        readable=False,
+    ),
+]
+
+
+def verify_bundle_file(
+    path: Path,
+    *,
+    trusted: TrustedFacts,
+    root: str | None,
+    content: Path | None,
+    networks: Iterable[str] | None,
+    offline: bool,
+    config: Path | None,
+    base_dir: Path,
+) -> BundleReport:
+    """Verify a bundle with the values of the command line.
+
+    Raises:
+        ConfigurationError: a value that is not of its form, a file that is no bundle, content that is not there.
+        StorageError: something cannot be read.
+    """
+    from mrv_core.bundle_verification import Expectations, verify_bundle
+    from mrv_core.hashing import Digest
+    from mrv_core.manager import BlockchainManager
+    from mrv_core.registry import Registry
+
+    registry = Registry.load()
+    expect = Expectations(
+        root=Digest.parse(root) if root is not None else None,
+        content=existing(content, "file or folder") if content is not None else None,
+        networks=tuple(networks) if networks else None,
+    )
+    if offline:
+        return verify_bundle(path, registry=registry, trusted=trusted, expect=expect)
+    with BlockchainManager(read_config(config), base_dir=base_dir, registry=registry) as manager:
+        return verify_bundle(path, registry=registry, trusted=trusted, expect=expect, manager=manager)
+
+
+def trusted_facts(blocks: Iterable[str], log_keys: Iterable[str], min_work: int | None) -> TrustedFacts:
+    """Read what the verifier trusts from the command line.
+
+    Raises:
+        ConfigurationError: not a block hash, or not a verifier key.
+    """
+    from mrv_core.driver import TrustedFacts
+
+    hashes = set()
+    for text in blocks:
+        match = _BLOCK.fullmatch(text)
+        if match is None:
+            raise ConfigurationError(
+                f"{text[:80]!r} is no block hash", hint="write 64 hexadecimal digits as explorers show them"
+            )
+        hashes.add(match[1].lower())
+    keys = frozenset(log_keys)
+    for key in sorted(keys):
+        if not _LOG_KEY.fullmatch(key):
+            raise ConfigurationError(f"{key[:80]!r} is no verifier key", hint="write it as name+id+key")
+    return TrustedFacts(block_hashes=frozenset(hashes), log_keys=keys, min_work=min_work)
+
+
+def show_bundle_report(report: BundleReport, *, as_json: bool) -> None:
+    """Print the report and end with the exit status of its verdict."""
+    from mrv_cli.exit_codes import OF_VERDICT
+
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+    raise typer.Exit(OF_VERDICT[report.verdict])
+
+
+def _print(report: BundleReport) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from mrv_core.report.terminal import line, verdict_text
+    from mrv_core.report.text import MEANINGS
+
+    out = console()
+    out.print(line(verdict_text(report.verdict), f"  {report.summary}"), soft_wrap=True)
+    out.print(line(f"  {MEANINGS[report.verdict]}", style="dim"))
+    for title, lines in (
+        ("What the bundle shows", list(_facts(report))),
+        ("Steps", list(_steps(report))),
+        ("Networks", [item for check in report.networks for item in _network(check)]),
+    ):
+        if lines:
+            out.print(Text(f"\n{title}", style="bold"))
+        for item in lines:
+            out.print(Padding(item, (0, 0, 0, 2), expand=False))
+
+
+def _facts(report: BundleReport) -> Iterator[RenderableType]:
+    from mrv_core.report.terminal import line
+
+    known = {"run": report.run_id, "phase": report.phase, "root": report.root, "rule": report.rule}
+    if report.anchored != report.root:
+        known["batch"] = report.anchored
+    if report.leaf is not None:
+        known["leaf"] = f"{report.leaf.path}, {report.leaf.kind}"
+        known["digest"] = report.leaf.digest
+    for name, value in known.items():
+        if value is not None:
+            yield line(f"{name:<8}{value}")
+
+
+def _steps(report: BundleReport) -> Iterator[RenderableType]:
+    from mrv_core.report.terminal import line, verdict_text
+
+    for step in report.steps:
+        verdict: Text | str = verdict_text(step.verdict) if step.verdict is not None else "-"
+        yield line(f"{step.number}. {step.name}: ", verdict, f"  {step.detail}")
+
+
+def _network(check: NetworkCheck) -> Iterator[RenderableType]:
+    from mrv_core.report.terminal import line, verdict_text
+    from mrv_core.report.text import EMBEDDED_LABEL, LABEL_MEANINGS
+
+    yield line(verdict_text(check.verdict), f"  {check.network} ({check.network_id}): {check.detail}")
+    if check.hint is not None and check.verdict.value != "VALID":
+        yield line(f"   {check.hint}", style="dim")
+    if check.embedded:
+        yield line(f"   {EMBEDDED_LABEL}: {LABEL_MEANINGS[EMBEDDED_LABEL]}")
+    if check.block_time is not None:
+        yield line(f"   block {check.block_hash or ''} of {check.block_time:%Y-%m-%d %H:%M:%S} UTC")
+    for text in check.remaining:
+        yield line(f"   remains: {text}")
+    for text in check.trusts:
+        yield line(f"   trusts: {text}")
