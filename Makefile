@@ -6,13 +6,19 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports bench vectors contracts node-programs clean
+.PHONY: help demo devnet demo-devnet test check lint types imports bench faults vectors contracts node-programs clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/.demo ## Train, track, anchor on three embedded networks, verify, report
 	$(BIN)/python scripts/demo_blockchain_provenance.py
+
+devnet: $(VENV)/.devnet ## Start real Ethereum, Bitcoin and IPFS nodes on this machine
+	$(BIN)/mrv devnet up
+
+demo-devnet: devnet ## The demonstration, anchored on the real nodes of the devnet
+	$(BIN)/python scripts/demo_blockchain_provenance.py --config .devnet/blockchain_config.devnet.json
 
 test: $(VENV)/.dev node-programs ## Run the whole test suite, real programs included
 	$(BIN)/python -m pytest -n auto
@@ -35,10 +41,11 @@ bench: $(VENV)/.bench ## Measure speed and memory side by side with the peers
 vectors: $(VENV)/.dev ## Write tests/vectors again from the standards' text
 	$(BIN)/python scripts/generate_vectors.py
 
-contracts: node-programs ## Compile the contracts into their committed artifacts
+contracts: tests/node/node_modules/.installed ## Compile the contracts into their committed artifacts
 	node contracts/compile.mjs
 
-node-programs: tests/node/node_modules/.installed ## Install solc and js-ipfs, which the tests run, from npm
+node-programs: tests/node/node_modules/.installed $(VENV)/.dev ## Install the compilers and nodes that the tests run
+	$(BIN)/python -m mrv_devnet.programs
 
 tests/node/node_modules/.installed: tests/node/package.json tests/node/package-lock.json
 	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund
@@ -54,6 +61,10 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[demo]'
 	touch $@
 
+$(VENV)/.devnet: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet -e '.[demo,btc,ipfs]'
+	touch $@
+
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet '$(TORCH)' -e '.[dev]'
 	touch $@
@@ -63,4 +74,5 @@ $(VENV)/.bench: $(VENV)/.dev
 	touch $@
 
 clean: ## Remove what the targets above made
-	rm -rf $(VENV) tests/node/node_modules artifacts
+	! [ -x $(BIN)/mrv ] || $(BIN)/mrv devnet down
+	rm -rf $(VENV) .devnet tests/node/node_modules artifacts

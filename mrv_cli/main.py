@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mrv_cli import batch, config, contract, export, journal, networks, prove, verify
+from mrv_cli import batch, config, contract, devnet, export, fsck, journal, networks, prove, verify
 
 EXAMPLES = """\b
 Examples:
@@ -47,6 +47,7 @@ app.command(short_help="Check a run and write the report as a page.", epilog=ver
 app.command(short_help="Commit to a file or folder and anchor it.", epilog=journal.ANCHOR_EXAMPLES)(journal.anchor)
 app.command(short_help="List runs, anchors and how far each has come.", epilog=journal.STATUS_EXAMPLES)(journal.status)
 app.command(short_help="Send what is queued; look again at the rest.", epilog=journal.FLUSH_EXAMPLES)(journal.flush)
+app.command(short_help="Check the journal, and rebuild it.", epilog=fsck.FSCK_EXAMPLES)(fsck.fsck)
 app.command(short_help="Anchor the roots of many runs as one batch.", epilog=batch.BATCH_EXAMPLES)(batch.batch)
 app.command(short_help="Prove one fact of a run, or check a proof.", epilog=prove.PROVE_EXAMPLES)(prove.prove)
 app.command(short_help="Write one file that others can check.", epilog=export.EXPORT_EXAMPLES)(export.export)
@@ -58,6 +59,7 @@ config_app.command(epilog=config.SCHEMA_EXAMPLES)(config.schema)
 app.add_typer(config_app, name="config")
 contract_app.command(epilog=contract.DEPLOY_EXAMPLES)(contract.deploy)
 app.add_typer(contract_app, name="contract")
+app.add_typer(devnet.devnet_app, name="devnet")
 
 
 def _print_version(wanted: bool) -> None:

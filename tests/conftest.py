@@ -14,6 +14,8 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import oracles`
 
+from nodes import anvil, bitcoind, ipfs_daemon, new_anvil, new_bitcoind, new_ipfs  # noqa: F401
+
 settings.register_profile("project", deadline=None)  # a busy machine is not a failing test
 settings.load_profile("project")
 
