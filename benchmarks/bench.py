@@ -32,6 +32,7 @@ class Sizes:
         files: Files in the folder.
         small_file_bytes: Size of each of them.
         leaves: Leaves of the log tree.
+        anchors: Anchors made one by one as one round.
         calls: Appends and proofs timed together as one round.
         epoch_s: Seconds that an epoch of the training lasts at least.
         many: Rounds of races that are short or close.
@@ -43,14 +44,15 @@ class Sizes:
     files: int
     small_file_bytes: int
     leaves: int
+    anchors: int
     calls: int
     epoch_s: float
     many: int
     few: int
 
 
-FULL: Final = Sizes(4 * GIB, 2 * GIB, 20_000, 64 * KIB, 1_000_000, 10_000, 5.0, many=11, few=3)
-QUICK: Final = Sizes(256 * MIB, 128 * MIB, 2_000, 64 * KIB, 50_000, 1_000, 0.5, many=5, few=2)
+FULL: Final = Sizes(4 * GIB, 2 * GIB, 20_000, 64 * KIB, 1_000_000, 200, 10_000, 5.0, many=11, few=3)
+QUICK: Final = Sizes(256 * MIB, 128 * MIB, 2_000, 64 * KIB, 50_000, 20, 1_000, 0.5, many=5, few=2)
 
 
 class Bench:

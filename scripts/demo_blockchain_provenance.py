@@ -20,7 +20,15 @@ from rich.console import Console
 from rich.markup import escape
 from safetensors_file import save_safetensors
 from tampering import Outcome, tamperings, try_all
-from tracked_training import quiet_logging, read_settings, say_error, say_verified, train_and_track, verify_command
+from tracked_training import (
+    quiet_logging,
+    read_settings,
+    say_error,
+    say_verified,
+    train_and_track,
+    verify_command,
+    wait_until_final,
+)
 from training_data import ImageData, load_digits
 
 from mrv_cli.exit_codes import OF_VERDICT, ExitCode, exit_code_of
@@ -51,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration (%(default)s)")
     parser.add_argument("--base-dir", type=Path, default=Path("artifacts"), help="artifacts folder (%(default)s)")
     parser.add_argument("--epochs", type=int, default=6, help="epochs to train (%(default)s)")
+    parser.add_argument("--wait", type=float, default=120, help="most seconds to wait for confirmations (%(default)s)")
     parser.add_argument("--tamper", action="store_true", help="afterwards change copies of the run and verify them")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, the story on stderr")
     return parser
@@ -65,6 +74,7 @@ def _demonstrate(options: argparse.Namespace, console: Console) -> int:
     run = ProvenanceTracker(options.base_dir, config)
     try:
         _record(run, classifier, data, settings, console)
+        wait_until_final(console, run, options.wait)
         result = _verify(run, console)
         stored = run.get_blockchain_status()["stored_hashes"]
     finally:

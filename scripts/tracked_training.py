@@ -19,6 +19,7 @@ from training_data import ImageData
 from mrv_core.canonical import canonical_bytes
 from mrv_core.config import Config, find_config
 from mrv_core.errors import ConfigurationError, MrvError
+from mrv_core.journal import JournalRow
 from mrv_core.models import describe_validation_error
 from mrv_core.tracker import ProvenanceTracker
 
@@ -74,6 +75,22 @@ def _say_stored(console: Console, when: str, run: ProvenanceTracker, transaction
         console.print(f"⚠️ Blockchain storage failed on {', '.join(missing)}; 'mrv flush' sends it again")
     else:
         console.print(f"✅ Blockchain storage successful, {when}")
+
+
+def wait_until_final(console: Console, run: ProvenanceTracker, timeout_s: float) -> None:
+    """Wait for the confirmations that the networks need, and tell what is still missing then."""
+    waiting: list[JournalRow] = []
+    with console.status("waiting for confirmations") as status:
+
+        def show(rows: list[JournalRow]) -> None:
+            waiting[:] = rows
+            names = ", ".join(sorted({row.network for row in rows}))
+            status.update(f"waiting for confirmations on {names}" if rows else "everything is final")
+
+        run.wait_until_final(timeout_s, progress=show)
+    for row in waiting:
+        reason = f": {row.error}" if row.error else ""
+        console.print(f"⏳ {row.network} is {row.state}{escape(reason)}; 'mrv flush --wait 600' looks again")
 
 
 def say_verified(console: Console, result: Mapping[str, Any]) -> None:

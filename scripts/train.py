@@ -19,7 +19,15 @@ from pathlib import Path
 from classifiers import has_torch, make_classifier
 from rich.console import Console
 from rich.markup import escape
-from tracked_training import quiet_logging, read_settings, say_error, say_verified, train_and_track, verify_command
+from tracked_training import (
+    quiet_logging,
+    read_settings,
+    say_error,
+    say_verified,
+    train_and_track,
+    verify_command,
+    wait_until_final,
+)
 from training_data import ImageData, load_digits, load_mnist
 
 from mrv_cli.exit_codes import OF_VERDICT, exit_code_of
@@ -37,16 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="training configuration (%(default)s)")
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files; without it, bundled digits")
     parser.add_argument("--base-dir", type=Path, default=Path("artifacts"), help="artifacts folder (%(default)s)")
+    parser.add_argument("--wait", type=float, default=120, help="most seconds to wait for confirmations (%(default)s)")
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        return train(options.config, options.data, options.base_dir, console)
+        return train(options.config, options.data, options.base_dir, options.wait, console)
     except MrvError as error:
         say_error(console, error)
         return exit_code_of(error)
 
 
-def train(config_path: Path, data_folder: Path | None, base_dir: Path, console: Console) -> int:
+def train(config_path: Path, data_folder: Path | None, base_dir: Path, wait_s: float, console: Console) -> int:
     """Train, record, verify and report; return the exit status."""
     config = load_config(config_path)
     quiet_logging(config)
@@ -67,6 +76,7 @@ def train(config_path: Path, data_folder: Path | None, base_dir: Path, console: 
         run.track_data(*_contents(data))
         run.track_model(classifier.model)
         train_and_track(run, classifier, data, settings, console)
+        wait_until_final(console, run, wait_s)
         result = run.verify_blockchain_provenance(model=classifier.model)
         say_verified(console, result)
         run.save_blockchain_report()

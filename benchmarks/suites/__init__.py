@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.bench import GIB, MIB, Bench, Sizes
 from benchmarks.rows import Row
-from benchmarks.suites import command_line, hashing_array, hashing_file, hashing_folder, merkle, tracking
+from benchmarks.suites import anchoring, command_line, hashing_array, hashing_file, hashing_folder, merkle, tracking
 
 _BASE: Final = GIB // 2
 
@@ -53,6 +53,9 @@ SUITES: Final[dict[str, Suite]] = {
     "merkle": Suite("Log tree (RFC 9162)", merkle.rows, disk=lambda sizes: 0, memory=lambda sizes: 1000 * sizes.leaves),
     "tracking": Suite(
         "ProvenanceTracker inside a PyTorch training", tracking.rows, lambda sizes: 10 * MIB, lambda sizes: _BASE
+    ),
+    "anchoring": Suite(
+        "Anchors on a real Ethereum node", anchoring.rows, lambda sizes: 100 * MIB, lambda sizes: 1000 * sizes.leaves
     ),
     "command-line": Suite(
         "The command mrv, as whole processes", command_line.rows, lambda sizes: 10 * MIB, lambda sizes: _BASE

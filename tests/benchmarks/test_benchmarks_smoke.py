@@ -17,7 +17,7 @@ from benchmarks.rows import Goal, Row, Unavailable, number, seconds
 from benchmarks.suites import SUITES
 from benchmarks.worker import Worker, extra_memory
 
-TINY = Sizes(2 * MIB, MIB, 20, KIB, 100, 10, 0.01, many=2, few=1)
+TINY = Sizes(2 * MIB, MIB, 20, KIB, 100, 3, 10, 0.01, many=2, few=1)
 
 
 @pytest.fixture
