@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo devnet demo-devnet test check lint types imports bench faults vectors contracts node-programs clean
+.PHONY: help demo devnet demo-devnet test check lint types imports bench faults vectors contracts contracts-test node-programs clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ bench: $(VENV)/.bench ## Measure speed and memory side by side with the peers
 
 vectors: $(VENV)/.dev ## Write tests/vectors again from the standards' text
 	$(BIN)/python scripts/generate_vectors.py
+
+contracts-test: node-programs ## Fuzz the contracts as long as before a release
+	cd contracts && FOUNDRY_PROFILE=release ../tests/node/node_modules/.bin/forge test --fuzz-seed $$(date +%s)
 
 contracts: tests/node/node_modules/.installed ## Compile the contracts into their committed artifacts
 	node contracts/compile.mjs
@@ -75,4 +78,4 @@ $(VENV)/.bench: $(VENV)/.dev
 
 clean: ## Remove what the targets above made
 	! [ -x $(BIN)/mrv ] || $(BIN)/mrv devnet down
-	rm -rf $(VENV) .devnet tests/node/node_modules artifacts
+	rm -rf $(VENV) .devnet tests/node/node_modules contracts/build artifacts

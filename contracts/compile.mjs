@@ -12,7 +12,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const CONTRACTS = ["MLProvenance"];
+const CONTRACTS = ["BatchVerifier", "MLProvenance", "MRVRegistry"];
 const here = dirname(fileURLToPath(import.meta.url));
 const project = dirname(here);
 const output = join(project, "mrv_backends_eth", "compiled");
@@ -23,7 +23,7 @@ const settings = {
   metadata: { appendCBOR: false, bytecodeHash: "none" },
   optimizer: { enabled: true, runs: 200 },
 };
-const wanted = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "storageLayout"];
+const wanted = ["abi", "evm.bytecode.object", "evm.deployedBytecode", "storageLayout"];
 
 function compile() {
   const files = readdirSync(here).filter((name) => name.endsWith(".sol")).sort();
@@ -39,12 +39,16 @@ function artifact(name, contract) {
   // The compiler numbers syntax nodes over all sources; those numbers would change with an unrelated file.
   const unnumbered = (type) => type.replace(/\)\d+_storage/g, ")_storage");
   const slots = contract.storageLayout.storage.map(({ label, slot, type }) => ({ label, slot, type: unnumbered(type) }));
+  // Where the constructor writes into the deployed code: there the artifact has 32 zero bytes.
+  const written = Object.values(contract.evm.deployedBytecode.immutableReferences).flat();
+  const immutables = written.map(({ start }) => start).sort((left, right) => left - right);
   return {
     abi: contract.abi,
     bytecode: "0x" + contract.evm.bytecode.object,
     compiler: solc.version(),
     contractName: name,
     deployedBytecode: "0x" + contract.evm.deployedBytecode.object,
+    ...(immutables.length > 0 && { immutableOffsets: immutables }),
     settings,
     storageLayout: slots,
   };

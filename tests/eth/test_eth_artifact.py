@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The committed contract is what the pinned compiler makes of the committed source, byte for byte."""
+"""The committed contracts are what the pinned compiler makes of the committed sources, byte for byte."""
 
 from __future__ import annotations
 
@@ -50,7 +50,27 @@ def test_lock_file_names_no_registry() -> None:
     assert not [path for path, entry in packages.items() if "integrity" not in entry]
 
 
-def test_storage_layout_is_the_documented_one() -> None:
-    layout = {entry["label"]: entry["slot"] for entry in contract.artifact()["storageLayout"]}
-    assert layout == {"_submissions": "0", "_records": "1", "_metadata": "2"}
-    assert contract.artifact()["settings"]["evmVersion"] == "paris"
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("MLProvenance", {"_submissions": "0", "_records": "1", "_metadata": "2"}),
+        ("MRVRegistry", {"_records": "0", "_ids": "1", "_alternates": "2"}),
+        ("BatchVerifier", {}),
+    ],
+)
+def test_storage_layout_is_the_documented_one(name: str, expected: dict[str, str]) -> None:
+    artifact = json.loads((COMPILED / f"{name}.json").read_text())
+    assert {entry["label"]: entry["slot"] for entry in artifact["storageLayout"]} == expected
+    assert artifact["settings"]["evmVersion"] == "paris"
+
+
+def test_code_that_receipts_name_is_never_changed() -> None:
+    """Every Ethereum receipt proves the code hash of its contract, so another one would make them all invalid."""
+    assert contract.code_hash().hex() == "82c6c9febae5c1b123ef32d90ed9c0edad676b6a5d20db218abf9ed3dcf556eb"
+
+
+def test_every_contract_is_compiled() -> None:
+    sources = {path.stem for path in (PROJECT / "contracts").glob("*.sol")}
+    interfaces = {name for name in sources if name[0] == "I" and name[1:] in sources}
+    libraries = {"RFC9162"}  # becomes part of the contracts that use it
+    assert {path.stem for path in COMPILED.iterdir()} == sources - interfaces - libraries
