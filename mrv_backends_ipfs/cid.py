@@ -20,6 +20,8 @@ RAW: Final = 0x55
 """Codec of a block that is just bytes."""
 DAG_PB: Final = 0x70
 """Codec that every CIDv0 means."""
+DAG_CBOR: Final = 0x71
+"""Codec of a block with links to other blocks."""
 
 _SHA2_256: Final = 0x12
 _DIGEST_SIZE: Final = 32
@@ -82,6 +84,21 @@ class Cid:
 
     def __str__(self) -> str:
         return "b" + _base32(self.to_bytes())
+
+
+def split_cid(data: bytes) -> tuple[Cid, int]:
+    """Read the binary CID at the start of `data`, of version 0 or 1; return it and its length in bytes.
+
+    Raises:
+        FormatError: no CID, or one that is not full sha2-256.
+    """
+    if data[:2] == bytes((_SHA2_256, _DIGEST_SIZE)):  # version 0 is a bare multihash
+        size = 2 + _DIGEST_SIZE
+        return Cid(DAG_PB, _read_multihash(data[:size])), size
+    _, rest = read_varint(data)
+    _, rest = read_varint(rest)
+    size = len(data) - len(rest) + 2 + _DIGEST_SIZE
+    return Cid.from_bytes(data[:size]), size
 
 
 def write_varint(value: int) -> bytes:

@@ -1,105 +1,96 @@
 # SPDX-License-Identifier: MIT
-"""The IPFS driver: one raw block for each anchor, in an offline block store."""
+"""The IPFS driver: one raw block for each anchor, in an offline block store or on a daemon."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import ClassVar, Final
 
 from mrv_backends_ipfs.cid import RAW, Cid
-from mrv_backends_ipfs.evidence import IpfsEvidence, check_evidence, encode_statement, parse_statement
-from mrv_backends_ipfs.settings import IpfsSettings
-from mrv_backends_ipfs.store import BlockStore
-from mrv_core.driver import EMBEDDED, Capabilities, DriverContext
-from mrv_core.errors import (
-    AnchorNotFoundError,
-    BackendError,
-    ConfigurationError,
-    FormatError,
-    SubmissionRejectedError,
-    VerificationError,
+from mrv_backends_ipfs.dag import PublishedTree, blocks_of_tree
+from mrv_backends_ipfs.evidence import (
+    NETWORK_ID,
+    IpfsEvidence,
+    check_evidence,
+    encode_statement,
+    parse_statement,
 )
+from mrv_backends_ipfs.keepers import Found, keeper_of
+from mrv_backends_ipfs.published import PublishedNode, read_node
+from mrv_core.driver import Capabilities, DriverContext
+from mrv_core.errors import AnchorNotFoundError, FormatError, SubmissionRejectedError, VerificationError
 from mrv_core.hashing import Digest
-from mrv_core.models import DriverStatus, Metadata, Prepared, Receipt, ReceiptState, VerifiedAnchor
+from mrv_core.models import DriverStatus, Json, Metadata, Prepared, Receipt, ReceiptState, VerifiedAnchor
+from mrv_core.provenance_tree import MLProvenanceMerkleTree, TreeState
 
-NETWORK_ID: Final = "ipfs"
-"""There is one IPFS: a CID means the same bytes everywhere."""
-
-_TRUSTS: Final = (
-    "A CID shows which bytes were meant, not since when they exist.",
-    "The offline block store is kept by this folder alone; nobody else vouches that the block stays available.",
-)
+_NOT_PINNED: Final = "The daemon does not say that it pins the block, so its next 'repo gc' may remove it."
 
 
 class IpfsDriver:
-    """Anchors in an offline block store whose archives any IPFS node can import.
-
-    Raises:
-        ConfigurationError: `url` names a node instead of the offline block store.
-    """
+    """Anchors blocks, and publishes the tree of a run as linked blocks."""
 
     name: ClassVar[str] = "ipfs"
 
     def __init__(self, context: DriverContext) -> None:
-        settings: IpfsSettings = context.settings
-        if settings.url != EMBEDDED:
-            raise ConfigurationError(
-                f"network {context.network!r}: this version writes an offline block store and talks to no IPFS node",
-                hint=f'set "url" to "{EMBEDDED}" and import the archives it writes with "ipfs dag import"',
-            )
-        self.capabilities = Capabilities(attests_time=False, embedded=True)
         self._network = context.network
-        self._store = BlockStore(context.store_dir / os.path.expanduser(settings.path or ""))
+        self._keeper = keeper_of(context)
+        self.capabilities = Capabilities(attests_time=False, embedded=self._keeper.embedded, searches=True)
 
     def prepare(self, commitment: Digest, metadata: Metadata) -> Prepared:
         """Build the statement block; the reference is its CID.
 
         Raises:
             FormatError: metadata that JSON cannot carry exactly, or more than one block holds.
+            ConfigurationError: the network is read through a gateway only.
         """
+        self._keeper.require_writable()
         block = encode_statement(commitment, metadata)
         return Prepared(
             network=self._network, commitment=commitment, reference=str(Cid.of(block)), payload_hex=block.hex()
         )
 
     def submit(self, prepared: Prepared) -> Receipt:
-        """Store the block and its archive, read it back, and return the receipt.
+        """Store the block, pin it, read it back, and return the receipt.
 
         Raises:
-            SubmissionRejectedError: the prepared bytes are not the block that their reference names.
-            StorageError: no permission or no space.
+            SubmissionRejectedError: the prepared bytes are not the block that their reference names, or the daemon
+                does not store it under this CID.
+            StorageError: no permission or no space in the offline store.
+            BackendError: the daemon could not store, pin or deliver it; it may be there all the same.
+            VerificationError: the daemon delivers other bytes.
         """
         cid, block = _check_prepared(prepared)
-        self._store.put(cid, block)
-        return self.lookup(prepared.reference)
+        return self._receipt(cid, self._keeper.put(cid, block))
 
     def lookup(self, reference: str) -> Receipt:
         """Find an anchor from a CID in any spelling.
 
         Raises:
             FormatError: not a CID with a full sha2-256 multihash.
-            AnchorNotFoundError: the store has no such block, or it is no statement.
-            BackendUnavailableError: the store is not there or cannot be read.
-            VerificationError: the stored bytes have another CID.
+            AnchorNotFoundError: there is no such block, or it is no statement.
+            BackendError: nobody could be asked.
+            VerificationError: the delivered bytes have another CID.
         """
         cid = Cid.parse(reference)
-        block = self._read(cid)
+        if cid.codec != RAW:
+            raise AnchorNotFoundError(f"{cid} is not an anchor: anchors are raw blocks")
+        return self._receipt(cid, self._keeper.get(cid))
+
+    def find(self, commitment: Digest, metadata: Metadata) -> Receipt | None:
+        """Look for our own block of a commitment with this metadata, whose CID follows from them.
+
+        It is found where `submit` stores it, in the offline store or pinned on the daemon. Nobody is asked to look for
+        it elsewhere, which takes seconds, since storing it twice stores it once.
+
+        Raises:
+            FormatError: metadata that no block could have held.
+            BackendError: nobody could be asked.
+            VerificationError: the delivered bytes have another CID.
+        """
+        cid = Cid.of(encode_statement(commitment, metadata))
         try:
-            statement = parse_statement(block)
-        except FormatError as error:
-            raise AnchorNotFoundError(f"block {cid} is not an anchor: {error.message}") from error
-        return Receipt(
-            network=self._network,
-            driver=self.name,
-            network_id=NETWORK_ID,
-            embedded=True,
-            commitment=statement.commitment,
-            state=ReceiptState.FINAL,
-            reference=str(cid),
-            submitted_at=self._store.stored_at(cid),
-            evidence=IpfsEvidence(format="mrv-ipfs-evidence/1", block=block.decode("utf-8")).to_json(),
-        )
+            return self.lookup(str(cid)) if self._keeper.has_ours(cid) else None
+        except AnchorNotFoundError:
+            return None
 
     def upgrade(self, receipt: Receipt) -> Receipt:
         """Look again; a stored block has no better evidence to wait for.
@@ -116,71 +107,123 @@ class IpfsDriver:
         return fresh.model_copy(update={"submitted_at": receipt.submitted_at})
 
     def verify(self, receipt: Receipt, commitment: Digest) -> VerifiedAnchor:
-        """Check a receipt and the stored block.
+        """Check a receipt, and that its block is kept.
 
         1. The receipt makes no claim that this network cannot keep, and is about this commitment.
-        2. Its evidence is a block with the receipt's CID that states the commitment (needs no store).
-        3. The store has that block, with those bytes.
+        2. Its evidence is a block with the receipt's CID that states the commitment (needs nobody).
+        3. The store, the daemon or the gateway has that block, with those bytes.
 
         Raises:
-            VerificationError: any of the claims, the evidence or the stored bytes is wrong.
-            AnchorNotFoundError: the store does not have the block.
-            BackendUnavailableError: the store is not there or cannot be read.
+            VerificationError: any of the claims, the evidence or the delivered bytes is wrong.
+            AnchorNotFoundError: nobody who was asked has the block.
+            BackendError: somebody could not be asked, and nobody else has it.
         """
         self._check_claims(receipt, commitment)
         cid, block, statement = check_evidence(receipt.evidence, receipt.reference, commitment)
-        self._read(cid)  # recomputes the CID, so equal CIDs are equal bytes
+        found = self._keeper.get(cid)  # recomputes the CID, so equal CIDs are equal bytes
+        facts: dict[str, Json] = {"block_bytes": len(block), "metadata": statement.metadata}
+        pinned = self._keeper.keeps(cid, found)
+        if not self._keeper.embedded:
+            facts |= {"delivered_by": found.source, "pinned": pinned}
         return VerifiedAnchor(
             network=self._network,
             network_id=NETWORK_ID,
             reference=receipt.reference,
             commitment=commitment,
             state=ReceiptState.FINAL,
-            facts={"block_bytes": len(block), "metadata": statement.metadata},
-            trusts=_TRUSTS,
+            facts=facts,
+            trusts=self._keeper.trusts if pinned is not False else (*self._keeper.trusts, _NOT_PINNED),
         )
+
+    def publish_tree(
+        self, tree: MLProvenanceMerkleTree, state: TreeState | str, *, values: bool = False
+    ) -> PublishedTree:
+        """Publish the tree of a run as linked blocks, so that any node can be fetched and checked by itself.
+
+        Labels, kinds and digests become public for ever: file names, names of tensors. Contents do not.
+
+        Args:
+            tree: The run's tree.
+            state: Which of its roots, or the name of a phase for its present state.
+            values: Whether the JSON values of the tree become public too: configuration, environment, metrics.
+
+        Raises:
+            FormatError: the tree never was in that state, or a value or a branch does not fit into a block.
+            ConfigurationError: the network is read through a gateway only.
+            StorageError: no permission or no space in the offline store.
+            BackendError: the daemon could not store, pin or deliver the blocks; some may be there all the same.
+            VerificationError: the daemon delivers other blocks.
+        """
+        self._keeper.require_writable()
+        published, blocks = blocks_of_tree(tree, state, values=values)
+        self._keeper.put_tree(published.cid, blocks)
+        return published
+
+    def fetch_leaf(self, root_cid: str, path: str, root: Digest | None = None) -> PublishedNode:
+        """Fetch one node of a published tree, leaf or branch, and check its way to the root.
+
+        Args:
+            root_cid: CID of the published tree.
+            path: Path name of the node, for instance `training/epochs/7/metrics`.
+            root: The run's root, out of an anchor. Where it is left out, compare `PublishedNode.root` yourself.
+
+        Raises:
+            FormatError: not a CID, or the tree has no such node.
+            AnchorNotFoundError: a block on the way is not there.
+            BackendError: somebody could not be asked, and nobody else has it.
+            VerificationError: a block has another CID or is malformed, or the way leads to another root.
+        """
+        cid = Cid.parse(root_cid)
+        return read_node(self._keeper.open_tree(cid), cid, path, root)
 
     def status(self) -> DriverStatus:
         """Say whether blocks can be stored, without creating anything."""
-        try:
-            count = len(self._store.cids()) if self._store.exists() else 0
-            ready = _can_be_written(self._store.folder)
-            detail = f"offline block store, {count} blocks" if ready else f"cannot write into {self._store.folder}"
-        except BackendError as error:
-            detail, ready = error.message, False
+        ready, detail = self._keeper.status()
         return DriverStatus(
             network=self._network,
             driver=self.name,
             network_id=NETWORK_ID,
-            embedded=True,
+            embedded=self._keeper.embedded,
             ready=ready,
             detail=detail,
         )
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Close idle connections."""
+        self._keeper.close()
 
-    def _read(self, cid: Cid) -> bytes:
-        block = self._store.get(cid)
-        if block is None:
-            raise AnchorNotFoundError(
-                f"the block store has no block {cid}",
-                hint="a block that nobody keeps is gone; import its archive again if you have it",
-            )
-        return block
+    def _receipt(self, cid: Cid, found: Found) -> Receipt:
+        try:
+            statement = parse_statement(found.block)
+        except FormatError as error:
+            raise AnchorNotFoundError(f"block {cid} is not an anchor: {error.message}") from error
+        return Receipt(
+            network=self._network,
+            driver=self.name,
+            network_id=NETWORK_ID,
+            embedded=self._keeper.embedded,
+            commitment=statement.commitment,
+            state=ReceiptState.FINAL,
+            reference=str(cid),
+            submitted_at=found.stored_at,
+            evidence=IpfsEvidence(format="mrv-ipfs-evidence/1", block=found.block.decode("utf-8")).to_json(),
+        )
 
     def _check_claims(self, receipt: Receipt, commitment: Digest) -> None:
         claims = {
             "network": (receipt.network, self._network),
             "driver": (receipt.driver, self.name),
             "network_id": (receipt.network_id, NETWORK_ID),
-            "embedded": (receipt.embedded, True),
+            "embedded": (receipt.embedded, self._keeper.embedded),
             "block_time": (receipt.block_time, None),
             "commitment": (receipt.commitment, commitment),
         }
         for claim, (claimed, actual) in claims.items():
             if claimed != actual:
-                raise VerificationError(f"the receipt claims {claim} {claimed}, but it is {actual}")
+                raise VerificationError(
+                    f"the receipt claims {claim} {claimed}, but it is {actual}",
+                    hint="verify it with the settings it was anchored with" if claim == "embedded" else None,
+                )
 
 
 def _check_prepared(prepared: Prepared) -> tuple[Cid, bytes]:
@@ -196,9 +239,3 @@ def _check_prepared(prepared: Prepared) -> tuple[Cid, bytes]:
             f"not {prepared.reference[:80]} for {prepared.commitment}"
         )
     return cid, block
-
-
-def _can_be_written(folder: Path) -> bool:
-    """Whether the folder, or the nearest one above it that exists, takes new files."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
-    return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)

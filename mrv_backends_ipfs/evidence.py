@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from mrv_backends_ipfs.cid import Cid
+from mrv_backends_ipfs.cid import RAW, Cid
 from mrv_core.canonical import canonical_bytes, to_json_value
 from mrv_core.errors import FormatError, VerificationError
 from mrv_core.hashing import Digest
 from mrv_core.models import DigestField, Json, Metadata, Model
 
+NETWORK_ID: Final = "ipfs"
+"""There is one IPFS: a CID means the same bytes everywhere."""
 MAX_BLOCK_BYTES: Final = 1024 * 1024
 """Largest block that every IPFS implementation exchanges; a statement never needs more than one."""
 
@@ -78,17 +80,22 @@ def check_evidence(evidence: dict[str, Any], reference: str, commitment: Digest)
     except FormatError as error:
         raise VerificationError(f"the receipt is malformed: {error.message}") from error
     check_block(cid, block)
+    if cid.codec != RAW:
+        raise VerificationError(f"the receipt is for {cid}, which is not the CID of a raw block")
     if statement.commitment != commitment:
         raise VerificationError(f"block {cid} states {statement.commitment}, not {commitment}")
     return cid, block, statement
 
 
 def check_block(cid: Cid, block: bytes) -> None:
-    """Check that a block is the raw one its CID names.
+    """Check that a block is the one its CID names. Its codec is not looked at: it says how to read the same bytes.
 
     Raises:
         VerificationError: the bytes have another CID.
     """
-    computed = Cid.of(block)
+    computed = Cid.of(block, cid.codec)
     if computed != cid:
-        raise VerificationError(f"the bytes stored as block {cid} have the CID {computed}")
+        raise VerificationError(
+            f"the bytes stored as block {cid} have the CID {computed}",
+            hint="whoever delivered them cannot be trusted with this block: ask another daemon or gateway",
+        )

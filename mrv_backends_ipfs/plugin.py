@@ -17,6 +17,7 @@ def mrv_register_drivers(register: Callable[[str, DriverFactory], None]) -> None
             driver="mrv_backends_ipfs.driver:IpfsDriver",
             settings="mrv_backends_ipfs.settings:IpfsSettings",
             extra="",
-            summary="content-addressed blocks that any IPFS node can import; shows content, not time",
+            summary="content-addressed blocks, in a folder or on a daemon; shows content, not time",
+            examiner="mrv_backends_ipfs.offline:examine",
         ),
     )

@@ -2,7 +2,7 @@
 """The offline block store: one file a block, and beside it the archive that a node imports.
 
     blocks/<CID>        the block's bytes
-    cars/<CID>.car      the same block as CARv1, root and all
+    cars/<CID>.car      the same block as CARv1, root and all; or a published tree, by the CID of its root
 
 Files are named by their content and written whole, so any number of processes may write at once without a lock.
 """
@@ -12,14 +12,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-from mrv_backends_ipfs.car import car_bytes
+from mrv_backends_ipfs.car import CarArchive, car_bytes
 from mrv_backends_ipfs.cid import Cid
 from mrv_backends_ipfs.evidence import MAX_BLOCK_BYTES, check_block
 from mrv_core.errors import AnchorNotFoundError, BackendUnavailableError, FormatError, StorageError, VerificationError
 from mrv_core.files import make_folder, read_limited, storage_error, write_atomic
+
+MAX_TREE_BYTES: Final = 1024 * 1024 * 1024
+"""Largest archive of a tree that is read: several million nodes."""
 
 
 class BlockStore:
@@ -40,9 +45,7 @@ class BlockStore:
         Raises:
             StorageError: no permission, no space, or a symbolic link is in the way.
         """
-        for folder in (self.folder, self._cars, self._blocks):
-            if not stat.S_ISDIR(make_folder(folder).lstat().st_mode):
-                raise storage_error("write into", folder, OSError(errno.ELOOP, "symbolic link"))
+        self._make_folders()
         _write_once(self._cars / f"{cid}.car", car_bytes({cid: block}))
         _write_once(self._blocks / str(cid), block)  # last, because it is what counts as stored
 
@@ -67,6 +70,37 @@ class BlockStore:
             raise VerificationError(f"the bytes stored as block {cid} are not that block: {error.message}") from error
         check_block(cid, block)
         return block
+
+    def put_tree(self, root: Cid, blocks: Mapping[Cid, bytes]) -> None:
+        """Store linked blocks as one archive; one that is there already is left alone, a damaged one replaced.
+
+        Raises:
+            StorageError: no permission, no space, or a symbolic link is in the way.
+        """
+        self._make_folders()
+        _write_once(self._cars / f"{root}.car", car_bytes(blocks, [root]))
+
+    def tree(self, root: Cid) -> CarArchive:
+        """Return the archive of a published tree. Its blocks are checked by whoever reads them.
+
+        Raises:
+            AnchorNotFoundError: the store has no such archive.
+            BackendUnavailableError: the store is not there or cannot be read.
+            VerificationError: the archive is damaged.
+        """
+        self._require()
+        path = self._cars / f"{root}.car"
+        try:
+            path.lstat()
+            return CarArchive(read_limited(path, MAX_TREE_BYTES, follow=False))
+        except FileNotFoundError:
+            raise AnchorNotFoundError(f"the block store has no tree {root}", hint="publish the run's tree") from None
+        except (OSError, StorageError) as error:
+            raise _unreadable(path, error) from error
+        except FormatError as error:
+            raise VerificationError(
+                f"{path.name} is damaged: {error.message}", hint="publish the tree again"
+            ) from error
 
     def stored_at(self, cid: Cid) -> datetime:
         """Return when this machine wrote a block, in UTC and whole seconds: a claim, not evidence.
@@ -120,6 +154,11 @@ class BlockStore:
             return False
         except OSError as error:
             raise _unreadable(self._blocks, error) from error
+
+    def _make_folders(self) -> None:
+        for folder in (self.folder, self._cars, self._blocks):
+            if not stat.S_ISDIR(make_folder(folder).lstat().st_mode):
+                raise storage_error("write into", folder, OSError(errno.ELOOP, "symbolic link"))
 
     def _require(self) -> None:
         if not self.exists():

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mrv_cli import batch, config, contract, devnet, export, fsck, journal, networks, prove, verify
+from mrv_cli import batch, config, contract, devnet, export, fsck, imports, journal, networks, prove, publish, verify
 
 EXAMPLES = """\b
 Examples:
@@ -17,6 +17,7 @@ Examples:
   mrv verify artifacts/run-1               check a run and every network that holds it
   mrv report artifacts/run-1 --html r.html the same as a page
   mrv flush                                send what a network did not take
+  mrv export --bundle artifacts/run-1      write one file that others can check
 
 \b
 Exit status: 0 valid, 1 tampered or disagree, 2 usage, 3 pending, 4 could not check, 5 not found.
@@ -51,6 +52,11 @@ app.command(short_help="Check the journal, and rebuild it.", epilog=fsck.FSCK_EX
 app.command(short_help="Anchor the roots of many runs as one batch.", epilog=batch.BATCH_EXAMPLES)(batch.batch)
 app.command(short_help="Prove one fact of a run, or check a proof.", epilog=prove.PROVE_EXAMPLES)(prove.prove)
 app.command(short_help="Write one file that others can check.", epilog=export.EXPORT_EXAMPLES)(export.export)
+app.command("import", short_help="Read an OpenTimestamps proof as a receipt.", epilog=imports.IMPORT_EXAMPLES)(
+    imports.import_
+)
+app.command(short_help="Publish the tree of a run as linked blocks.", epilog=publish.PUBLISH_EXAMPLES)(publish.publish)
+app.command(short_help="Fetch one fact of a published tree.", epilog=publish.FETCH_EXAMPLES)(publish.fetch)
 app.command(short_help="Ask the networks whether they can be used.", epilog=networks.NETWORKS_EXAMPLES)(
     networks.networks
 )

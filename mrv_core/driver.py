@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import ConfigDict, Field
 
 from mrv_core.hashing import Digest
 from mrv_core.models import DriverStatus, ExaminedReceipt, Metadata, Model, Prepared, Receipt, VerifiedAnchor
+
+if TYPE_CHECKING:
+    from mrv_core.provenance_tree import MLProvenanceMerkleTree, NodeProof, TreeState
 
 EMBEDDED = "embedded"
 """Value of a network's address setting (`rpc_url`, `url`) that selects the network inside this folder."""
@@ -175,6 +178,53 @@ class DeployingDriver(AnchorDriver, Protocol):
             ConfigurationError: no such contract, no key, or another chain than the configured one.
             BackendError: it could not be deployed.
         """
+
+
+class Published(Protocol):
+    """A published tree."""
+
+    @property
+    def cid(self) -> object:
+        """Name of the root block; `str` of it is what `fetch_leaf` takes."""
+
+    @property
+    def root(self) -> Digest:
+        """The run's root."""
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blocks."""
+
+
+class Fetched(Protocol):
+    """One node of a published tree."""
+
+    @property
+    def root(self) -> Digest:
+        """The root that the proof leads to."""
+
+    @property
+    def proof(self) -> NodeProof:
+        """The node with its way to the root."""
+
+    @property
+    def json(self) -> str | None:
+        """The canonical JSON of a leaf of kind `json`, where it was published."""
+
+
+@runtime_checkable
+class PublishingDriver(AnchorDriver, Protocol):
+    """A driver of a network that can hold the tree of a run itself, node by node."""
+
+    def publish_tree(self, tree: MLProvenanceMerkleTree, state: TreeState | str, *, values: bool = False) -> Published:
+        """Publish a tree: its labels, kinds and digests become public for ever, and its JSON values if wanted."""
+
+    def fetch_leaf(self, root_cid: str, path: str, root: Digest | None = None) -> Fetched:
+        """Fetch one node by its path name, and check its way to the root."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from mrv_core.models import Verdict
 
 from .conftest import Mrv
 
-COMMANDS = ("verify", "report", "anchor", "status", "flush", "prove", "networks", "config check", "config schema")
+COMMANDS = ("verify", "report", "anchor", "status", "flush", "fsck", "prove", "networks", "config check", "config schema")
 
 
 def _process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

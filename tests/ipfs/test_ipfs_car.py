@@ -21,6 +21,7 @@ from mrv_backends_ipfs.driver import IpfsDriver
 from mrv_backends_ipfs.store import BlockStore
 from mrv_core.errors import AnchorNotFoundError, BackendUnavailableError, VerificationError
 from mrv_core.hashing import HashFactory
+from mrv_devnet.nodes import IpfsNode
 
 Blocks = list[tuple[multiformats.CID, bytes]]
 
@@ -122,7 +123,7 @@ def test_nothing_to_export_is_said(driver: IpfsDriver, store_dir: Path, tmp_path
 
 @pytest.mark.node
 def test_a_real_node_imports_pins_and_returns_our_blocks(
-    make_driver: Callable[..., IpfsDriver], store_dir: Path, ipfs_node: Any, tmp_path: Path
+    make_driver: Callable[..., IpfsDriver], store_dir: Path, ipfs_daemon: IpfsNode, tmp_path: Path
 ) -> None:
     cids = anchor(make_driver(), 3)
     store = BlockStore(store_dir)
@@ -130,23 +131,22 @@ def test_a_real_node_imports_pins_and_returns_our_blocks(
     single = make_driver(tmp_path / "second")
     (alone,) = anchor(single, 1)
     for path in (tmp_path / "all.car", tmp_path / "second" / "cars" / f"{alone}.car"):
-        reply = ipfs_node.call("dag/import", path.read_bytes())
+        reply = ipfs_daemon.call("dag/import", body=path.read_bytes())
         imported = {Cid.parse(json.loads(line)["Root"]["Cid"]["/"]) for line in reply.splitlines() if b"Root" in line}
         assert imported == (set(cids) if path.name == "all.car" else {alone})
-    ipfs_node.call("repo/gc")
-    pins = json.loads(ipfs_node.call("pin/ls", type="recursive"))["Keys"]
+    ipfs_daemon.call("repo/gc")
+    pins = json.loads(ipfs_daemon.call("pin/ls", type="recursive"))["Keys"]
     pinned = {Cid.parse(text) for text in pins}
     for cid in cids:
-        block = ipfs_node.call("block/get", arg=str(cid))
+        block = ipfs_daemon.call("block/get", str(cid))
         assert block == store.get(cid)
         assert Cid.of(block) == cid
         assert cid in pinned
 
 
 @pytest.mark.node
-def test_a_real_node_computes_the_same_cid(driver: IpfsDriver, ipfs_node: Any) -> None:
+def test_a_real_node_computes_the_same_cid(driver: IpfsDriver, ipfs_daemon: IpfsNode) -> None:
     prepared = driver.prepare(HashFactory.digest(b"", "blake3"), {"phase": "before_training"})
-    reply = ipfs_node.call(
-        "block/put", bytes.fromhex(prepared.payload_hex), format="raw", mhtype="sha2-256", version="1"
-    )
+    block = bytes.fromhex(prepared.payload_hex)
+    reply = ipfs_daemon.call("block/put", body=block, format="raw", cid_codec="raw", mhtype="sha2-256", version="1")
     assert Cid.parse(json.loads(reply)["Key"]) == Cid.parse(prepared.reference)
