@@ -28,6 +28,7 @@ class Capabilities:
         attests_time: Whether inclusion proves that the commitment existed no later than some time.
         embedded: Whether the network lives in this process or folder, so nobody else vouches for it.
         mines_later: Whether a submitted anchor starts PENDING and needs `upgrade` to move on.
+        time_tolerance_s: Seconds by which a later block may have an earlier time, by the network's own rules.
         replaces: Whether the driver is a `ReplacingDriver`.
         searches: Whether the driver is a `SearchingDriver`.
     """
@@ -35,6 +36,7 @@ class Capabilities:
     attests_time: bool
     embedded: bool
     mines_later: bool = False
+    time_tolerance_s: int = 0
     replaces: bool = False
     searches: bool = False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -83,6 +84,7 @@ class _Evidence:
     contents: list[ContentCheck] = field(default_factory=list)
     results: list[AnchorResult] = field(default_factory=list)
     required: tuple[str, ...] = ()
+    tolerances: dict[str, timedelta] = field(default_factory=dict)
     uncovered: list[str] = field(default_factory=list)
 
     def wrong(self, place: str, message: str, expected: str | None = None, computed: str | None = None) -> None:
@@ -395,6 +397,9 @@ def _ask_networks(evidence: _Evidence, manager: BlockchainManager, networks: Seq
         ]
 
     answers = manager.parallel(configured, ask)
+    for name in configured:
+        if (capabilities := _capabilities(manager, name)) is not None:
+            evidence.tolerances[name] = timedelta(seconds=capabilities.time_tolerance_s)
     for index, anchor in enumerate(evidence.anchors):
         results = []
         for network in names:
@@ -537,7 +542,7 @@ def _cross_check(evidence: _Evidence) -> None:
             if earlier is None or result.block_time is None:
                 continue
             compared += 1
-            if result.block_time < earlier:
+            if result.block_time + evidence.tolerances.get(result.network, timedelta()) < earlier:
                 evidence.findings.append(
                     Finding(
                         verdict=Verdict.DISAGREE,

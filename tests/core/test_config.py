@@ -316,7 +316,7 @@ def test_a_mapping_that_json_cannot_carry_is_refused_by_its_key(refuse, document
         ({"blockchain": {"Ethereum": {}}}, "unknown network 'Ethereum' | did you mean 'ethereum'?"),
         ({"blockchain": {"networks": ["etherum"]}}, "networks: unknown network 'etherum' | did you mean 'ethereum'?"),
         ({"blockchain": {"networks": ["lgo"]}}, "networks: unknown network 'lgo' | did you mean 'log'?"),
-        ({"blockchain": {"networks": ["zzz"]}}, "unknown network 'zzz' | known: ethereum, ipfs, log, node"),
+        ({"blockchain": {"networks": ["zzz"]}}, "unknown network 'zzz' | known: bitcoin, ethereum, ipfs, log, node"),
         ({"blockchain": {"networks": ["secnd"], "second": {"driver": "node"}}}, "did you mean 'second'?"),
         (
             {"blockchain": {"ethereum": {"gas_limt": 1}}},

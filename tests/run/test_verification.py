@@ -7,6 +7,8 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +29,7 @@ from mrv_core.models import Verdict
 from mrv_core.provenance_tree import MerkleNode, node_rows
 from mrv_core.report.model import IntegrityReport
 from mrv_core.run_folder import RunFolder, checkpoint_state, outline
+from mrv_core.testing.memory import MemoryDriver
 from mrv_core.tracker import ProvenanceTracker
 from mrv_core.verification import SEVERITY, combine, worst
 
@@ -485,3 +488,28 @@ def test_named_arrays_are_compared_with_a_safetensors_file(
         Verdict.TAMPERED,
         ["data/training/layer.bias", "data/training/layer.weight"],
     )
+
+
+# Times that need not grow with the blocks.
+
+
+@pytest.mark.parametrize(
+    ("tolerance_s", "verdict"), [(0, Verdict.DISAGREE), (3599, Verdict.DISAGREE), (3600, Verdict.VALID)]
+)
+def test_an_earlier_time_of_a_later_anchor_is_borne_as_far_as_the_network_allows(
+    finished, verify, monkeypatch, tolerance_s, verdict
+):
+    """On Bitcoin a later block may have an earlier time; on a network that says so, that is no contradiction."""
+    honest = MemoryDriver.verify
+
+    def verify_with_times(self, receipt, commitment):
+        self.capabilities = replace(self.capabilities, time_tolerance_s=tolerance_s)
+        checked = honest(self, receipt, commitment)
+        first = RunFolder.open(finished).read_anchor("000-before_training").file.root
+        hours = 2 if commitment == first else 1
+        if checked.block_time is None:
+            return checked
+        return checked.model_copy(update={"block_time": datetime(2026, 1, 1, hours, tzinfo=UTC)})
+
+    monkeypatch.setattr(MemoryDriver, "verify", verify_with_times)
+    assert verify(finished).verdict is verdict

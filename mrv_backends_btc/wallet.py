@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""The node's wallet: which transactions it knows, and whether it can pay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mrv_backends_btc.replies import (
+    Balances,
+    Finalized,
+    Funded,
+    Listed,
+    ListedTransaction,
+    Outpoint,
+    Processed,
+    WalletInfo,
+    WalletTransaction,
+)
+from mrv_backends_btc.rpc import NOT_FOUND, WALLET_NOT_LOADED, NodeRpc
+from mrv_core.errors import BackendError
+from mrv_core.transport import RpcError
+
+_R = TypeVar("_R", bound=BaseModel)
+_ALREADY_LOADED: Final = -35
+
+
+class Wallet:
+    """One wallet of the node; it is loaded when it is not. Thread-safe.
+
+    Args:
+        rpc: The node's RPC.
+        name: The wallet's name.
+    """
+
+    def __init__(self, rpc: NodeRpc, name: str) -> None:
+        self._rpc = rpc
+        self.name: Final = name
+
+    def call(self, method: str, *params: Any) -> Any:
+        """Call a method of the wallet.
+
+        Raises:
+            RpcError: the node said no.
+            BackendError: the node has no such wallet, or cannot be asked.
+        """
+        try:
+            return self._rpc.call(method, *params, wallet=self.name)
+        except RpcError as error:
+            if error.code != WALLET_NOT_LOADED:
+                raise
+        self._load()
+        return self._rpc.call(method, *params, wallet=self.name)
+
+    def ask(self, reply: type[_R], method: str, *params: Any) -> _R:
+        """Call a method whose result is an object, and return what is needed of it, validated; raises as `call`."""
+        result = self.call(method, *params)
+        try:
+            return reply.model_validate(result)
+        except ValidationError:
+            pass
+        raise self._rpc.unexpected(method)
+
+    def transaction(self, txid: str) -> WalletTransaction | None:
+        """Return what the wallet knows of a transaction, or None where it is none of its own.
+
+        Raises:
+            BackendError: as of `call`.
+        """
+        try:
+            return self.ask(WalletTransaction, "gettransaction", txid)
+        except RpcError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return None
+
+    def spendings(self) -> Iterator[ListedTransaction]:
+        """Yield the wallet's transactions that pay to no address, each once: those with data among them."""
+        seen = set()
+        for entry in self.ask(Listed, "listsinceblock").transactions:
+            if entry.category == "send" and entry.address is None and entry.txid not in seen:
+                seen.add(entry.txid)
+                yield entry
+
+    def spent_by(self) -> Iterator[ListedTransaction]:
+        """Yield the wallet's transactions that spend something and are in a block, each once."""
+        seen = set()
+        for entry in self.ask(Listed, "listsinceblock").transactions:
+            if entry.category == "send" and entry.confirmations > 0 and entry.txid not in seen:
+                seen.add(entry.txid)
+                yield entry
+
+    def check_can_sign(self) -> None:
+        """Check that the wallet has keys and is not locked.
+
+        Raises:
+            BackendError: it cannot sign now; the hint says what to do.
+        """
+        info = self.ask(WalletInfo, "getwalletinfo")
+        if not info.private_keys_enabled:
+            raise BackendError(
+                f"{self._rpc.name}: wallet {self.name!r} has no private keys",
+                hint="name a wallet that signs by itself; external signers are not supported",
+            )
+        if info.unlocked_until == 0:
+            raise BackendError(
+                f"{self._rpc.name}: wallet {self.name!r} is locked",
+                hint=f"unlock it with: bitcoin-cli -rpcwallet={self.name} walletpassphrase <passphrase> <seconds>",
+            )
+
+    def balances(self) -> Balances:
+        """Return what the wallet has; raises as `call`."""
+        return self.ask(Balances, "getbalances")
+
+    def fund(self, inputs: list[dict[str, Any]], data: str, options: dict[str, Any]) -> Funded:
+        """Let the wallet choose what pays for an output with data, the first being `inputs`; raises as `call`."""
+        return self.ask(Funded, "walletcreatefundedpsbt", inputs, [{"data": data}], 0, options)
+
+    def sign(self, psbt: str) -> str:
+        """Sign a transaction and return it raw, hexadecimal.
+
+        Raises:
+            BackendError: the wallet does not have all the keys, or as of `call`.
+        """
+        processed = self.ask(Processed, "walletprocesspsbt", psbt)
+        finalized = self._rpc.ask(Finalized, "finalizepsbt", processed.psbt)
+        if not (processed.complete and finalized.complete) or finalized.hex is None:
+            raise BackendError(
+                f"{self._rpc.name}: wallet {self.name!r} did not sign everything",
+                hint="name a wallet that has all its keys; external and further signers are not supported",
+            )
+        return finalized.hex
+
+    def locked_outputs(self) -> list[Outpoint]:
+        """Return the outputs that are kept from being spent; raises as `call`."""
+        result = self.call("listlockunspent")
+        try:
+            return [Outpoint.model_validate(each) for each in result]
+        except (ValidationError, TypeError):
+            raise self._rpc.unexpected("listlockunspent") from None
+
+    def unlock(self, outpoint: Outpoint) -> None:
+        """Let an output be spent again; one that is not locked, or spent, is left as it is; raises as `call`."""
+        try:
+            self.call("lockunspent", True, [outpoint.model_dump()])
+        except RpcError:
+            return
+
+    def _load(self) -> None:
+        try:
+            self._rpc.call("loadwallet", self.name)
+        except RpcError as error:
+            if error.code == _ALREADY_LOADED:
+                return
+            if error.code != WALLET_NOT_LOADED:
+                raise
+            raise BackendError(
+                f"{self._rpc.name} has no wallet {self.name!r}",
+                hint=f"create it with: bitcoin-cli createwallet {self.name}, or correct 'wallet'",
+            ) from None
