@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,14 +16,13 @@ from mrv_cli.output import console, print_json
 from mrv_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.text import Text
 
     from mrv_core.bundle_receipts import NetworkCheck
     from mrv_core.bundle_verification import BundleReport
     from mrv_core.driver import TrustedFacts
 
-_BLOCK = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64})")
+_BLOCK = re.compile(r"(?:([!-~]+):)?(?:0[xX])?([0-9a-fA-F]{64})")
 _LOG_KEY = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*")
 MAX_WORK_BITS = 256
 
@@ -33,8 +33,8 @@ BlockOption = Annotated[
     list[str] | None,
     typer.Option(
         "--block",
-        metavar="HASH",
-        help="Bundle: hash of a block that you know to be in its chain; may be repeated.",
+        metavar="[NETWORK_ID:]HASH",
+        help="Bundle: hash of a block that you know to be in the chain (of NETWORK_ID); may be repeated.",
         show_default=False,
     ),
 ]
@@ -74,10 +74,48 @@ ContentOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the verifier knows, as of the command line.
+
+    Attributes:
+        facts: Whatever holds for every receipt.
+        blocks: Network id → hashes of blocks of that chain.
+    """
+
+    facts: TrustedFacts
+    blocks: dict[str, frozenset[str]]
+
+
+def read_known(blocks: Iterable[str], log_keys: Iterable[str], min_work: int | None) -> Known:
+    """Read what the verifier trusts from the command line.
+
+    Raises:
+        ConfigurationError: not a block hash, or not a verifier key.
+    """
+    from mrv_core.driver import TrustedFacts
+
+    hashes: dict[str | None, set[str]] = {None: set()}
+    for text in blocks:
+        match = _BLOCK.fullmatch(text)
+        if match is None:
+            raise ConfigurationError(
+                f"{text[:120]!r} is no block hash", hint="write 64 hexadecimal digits as explorers show them"
+            )
+        hashes.setdefault(match[1], set()).add(match[2].lower())
+    keys = frozenset(log_keys)
+    for key in sorted(keys):
+        if not _LOG_KEY.fullmatch(key):
+            raise ConfigurationError(f"{key[:120]!r} is no verifier key", hint="write it as name+id+key")
+    anywhere = frozenset(hashes.pop(None))
+    facts = TrustedFacts(block_hashes=anywhere, log_keys=keys, min_work=min_work)
+    return Known(facts, {name: frozenset(own) for name, own in hashes.items() if name is not None})
+
+
 def verify_bundle_file(
     path: Path,
     *,
-    trusted: TrustedFacts,
+    known: Known,
     root: str | None,
     content: Path | None,
     networks: Iterable[str] | None,
@@ -88,7 +126,8 @@ def verify_bundle_file(
     """Verify a bundle with the values of the command line.
 
     Raises:
-        ConfigurationError: a value that is not of its form, a file that is no bundle, content that is not there.
+        ConfigurationError: a file that is no bundle, content that is not there, a network that is not in it.
+        FormatError: a root that is no digest, or content of another form.
         StorageError: something cannot be read.
     """
     from mrv_core.bundle_verification import Expectations, verify_bundle
@@ -102,33 +141,11 @@ def verify_bundle_file(
         content=existing(content, "file or folder") if content is not None else None,
         networks=tuple(networks) if networks else None,
     )
+    given: dict[str, Any] = {"registry": registry, "trusted": known.facts, "blocks": known.blocks, "expect": expect}
     if offline:
-        return verify_bundle(path, registry=registry, trusted=trusted, expect=expect)
+        return verify_bundle(path, **given)
     with BlockchainManager(read_config(config), base_dir=base_dir, registry=registry) as manager:
-        return verify_bundle(path, registry=registry, trusted=trusted, expect=expect, manager=manager)
-
-
-def trusted_facts(blocks: Iterable[str], log_keys: Iterable[str], min_work: int | None) -> TrustedFacts:
-    """Read what the verifier trusts from the command line.
-
-    Raises:
-        ConfigurationError: not a block hash, or not a verifier key.
-    """
-    from mrv_core.driver import TrustedFacts
-
-    hashes = set()
-    for text in blocks:
-        match = _BLOCK.fullmatch(text)
-        if match is None:
-            raise ConfigurationError(
-                f"{text[:80]!r} is no block hash", hint="write 64 hexadecimal digits as explorers show them"
-            )
-        hashes.add(match[1].lower())
-    keys = frozenset(log_keys)
-    for key in sorted(keys):
-        if not _LOG_KEY.fullmatch(key):
-            raise ConfigurationError(f"{key[:80]!r} is no verifier key", hint="write it as name+id+key")
-    return TrustedFacts(block_hashes=frozenset(hashes), log_keys=keys, min_work=min_work)
+        return verify_bundle(path, manager=manager, **given)
 
 
 def show_bundle_report(report: BundleReport, *, as_json: bool) -> None:
@@ -143,7 +160,6 @@ def show_bundle_report(report: BundleReport, *, as_json: bool) -> None:
 
 
 def _print(report: BundleReport) -> None:
-    from rich.padding import Padding
     from rich.text import Text
 
     from mrv_core.report.terminal import line, verdict_text
@@ -151,7 +167,7 @@ def _print(report: BundleReport) -> None:
 
     out = console()
     out.print(line(verdict_text(report.verdict), f"  {report.summary}"), soft_wrap=True)
-    out.print(line(f"  {MEANINGS[report.verdict]}", style="dim"))
+    out.print(line(f"  {MEANINGS[report.verdict]}", style="dim"), soft_wrap=True)
     for title, lines in (
         ("What the bundle shows", list(_facts(report))),
         ("Steps", list(_steps(report))),
@@ -160,10 +176,10 @@ def _print(report: BundleReport) -> None:
         if lines:
             out.print(Text(f"\n{title}", style="bold"))
         for item in lines:
-            out.print(Padding(item, (0, 0, 0, 2), expand=False))
+            out.print(line("  ", item), soft_wrap=True)
 
 
-def _facts(report: BundleReport) -> Iterator[RenderableType]:
+def _facts(report: BundleReport) -> Iterator[Text]:
     from mrv_core.report.terminal import line
 
     known = {"run": report.run_id, "phase": report.phase, "root": report.root, "rule": report.rule}
@@ -177,7 +193,7 @@ def _facts(report: BundleReport) -> Iterator[RenderableType]:
             yield line(f"{name:<8}{value}")
 
 
-def _steps(report: BundleReport) -> Iterator[RenderableType]:
+def _steps(report: BundleReport) -> Iterator[Text]:
     from mrv_core.report.terminal import line, verdict_text
 
     for step in report.steps:
@@ -185,18 +201,20 @@ def _steps(report: BundleReport) -> Iterator[RenderableType]:
         yield line(f"{step.number}. {step.name}: ", verdict, f"  {step.detail}")
 
 
-def _network(check: NetworkCheck) -> Iterator[RenderableType]:
+def _network(check: NetworkCheck) -> Iterator[Text]:
+    from mrv_core.models import Verdict
     from mrv_core.report.terminal import line, verdict_text
     from mrv_core.report.text import EMBEDDED_LABEL, LABEL_MEANINGS
 
     yield line(verdict_text(check.verdict), f"  {check.network} ({check.network_id}): {check.detail}")
-    if check.hint is not None and check.verdict.value != "VALID":
-        yield line(f"   {check.hint}", style="dim")
-    if check.embedded:
-        yield line(f"   {EMBEDDED_LABEL}: {LABEL_MEANINGS[EMBEDDED_LABEL]}")
     if check.block_time is not None:
-        yield line(f"   block {check.block_hash or ''} of {check.block_time:%Y-%m-%d %H:%M:%S} UTC")
+        block = f"block {check.block_hash}" if check.block_hash is not None else "its block"
+        yield line(f"   {block} has the time {check.block_time:%Y-%m-%d %H:%M:%S} UTC")
     for text in check.remaining:
         yield line(f"   remains: {text}")
     for text in check.trusts:
         yield line(f"   trusts: {text}")
+    if check.embedded:
+        yield line(f"   {EMBEDDED_LABEL}: {LABEL_MEANINGS[EMBEDDED_LABEL]}")
+    if check.hint is not None and check.verdict is not Verdict.VALID:
+        yield line(f"   {check.hint}", style="dim")

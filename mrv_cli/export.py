@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mrv_cli.options import JsonOption, existing_run
+from mrv_cli.options import ConfigOption, JsonOption, NetworkOption, existing_run, read_config
 from mrv_cli.output import guarded, note, print_json
 from mrv_core.errors import ConfigurationError
 
@@ -19,6 +19,16 @@ BundleOption = Annotated[
     Path | None,
     typer.Option(
         "--bundle", metavar="RUN", help="Write one file with every receipt.", show_default=False, readable=False
+    ),
+]
+OtsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ots",
+        metavar="RUN",
+        help="Write an OpenTimestamps proof of its Bitcoin anchor.",
+        show_default=False,
+        readable=False,
     ),
 ]
 LeafOption = Annotated[
@@ -45,7 +55,7 @@ OutputOption = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write here; by default <run id>.mrv.json in this folder.",
+        help="Write here; by default <run id>.mrv.json, or FILE.ots beside FILE, in this folder.",
         show_default=False,
         readable=False,
     ),
@@ -56,6 +66,8 @@ Examples:
   mrv export --bundle artifacts/run-1
   mrv export --bundle artifacts/run-1 --leaf training/results -o results.mrv.json
   mrv export --bundle artifacts/run-1 --anchor 000-before_training
+  mrv export --ots artifacts/run-1
+  mrv export --ots artifacts/run-1 --leaf data/training -o dataset.tar.ots
 
 \b
 Exit status: 0 written, 1 the run was changed, 2 usage, 4 something cannot be read or written.
@@ -65,15 +77,23 @@ Exit status: 0 written, 1 the run was changed, 2 usage, 4 something cannot be re
 @guarded
 def export(
     bundle: BundleOption = None,
+    ots: OtsOption = None,
     leaf: LeafOption = None,
     anchor: AnchorOption = None,
     output: OutputOption = None,
+    network: NetworkOption = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a file that shows an anchored root, or one leaf under it, to anyone without the run."""
-    if bundle is None:
-        raise ConfigurationError("nothing to export", hint="name a run with --bundle RUN")
-    _export_bundle(existing_run(bundle), leaf, anchor, output, as_json=as_json)
+    if bundle is not None and ots is None:
+        if network or config is not None:
+            raise ConfigurationError("--network and --config are for --ots", hint="a bundle has every receipt")
+        _export_bundle(existing_run(bundle), leaf, anchor, output, as_json=as_json)
+    elif ots is not None and bundle is None:
+        _export_ots(existing_run(ots), leaf, anchor, output, network, config, as_json=as_json)
+    else:
+        raise ConfigurationError("nothing to export, or too much", hint="name a run with --bundle RUN or --ots RUN")
 
 
 def _export_bundle(run: Path, leaf: str | None, anchor: str | None, output: Path | None, *, as_json: bool) -> None:
@@ -86,6 +106,49 @@ def _export_bundle(run: Path, leaf: str | None, anchor: str | None, output: Path
     _tell(made, target)
     if as_json:
         print_json(made.to_json())
+
+
+def _export_ots(
+    run: Path,
+    leaf: str | None,
+    anchor: str | None,
+    output: Path | None,
+    networks: list[str] | None,
+    config: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    from mrv_core.files import write_atomic
+    from mrv_core.manager import BlockchainManager
+    from mrv_core.timestamps import export_timestamp
+
+    if output is not None and output.suffix != ".ots":
+        raise ConfigurationError(f"{output} does not end in .ots", hint="name it as the file it is about, and .ots")
+    if networks is not None and len(networks) > 1:
+        raise ConfigurationError("--network is given twice", hint="a proof is of one anchor")
+    with BlockchainManager(read_config(config), base_dir=run.parent) as manager:
+        network = networks[0] if networks else None
+        made = export_timestamp(run, manager, leaf=leaf, anchor=anchor, network=network)
+    target = output or Path(f"{made.name}.ots")
+    subject = target.with_suffix("")
+    if made.file is not None:
+        _write_subject(subject, made.file, made.about)
+    write_atomic(target, made.ots)
+    note(f"wrote {target}, about {made.about}; anyone checks it beside {subject} with: ots verify {target}")
+    if as_json:
+        print_json({"about": made.about, "proof": str(target), "file": str(subject) if made.file is not None else None})
+
+
+def _write_subject(path: Path, content: bytes, about: str) -> None:
+    """Write the file that a proof is about, and never over another file that merely has its name."""
+    from mrv_core.files import read_limited, write_atomic
+
+    if path.exists() and (path.stat().st_size != len(content) or read_limited(path, len(content)) != content):
+        raise ConfigurationError(
+            f"{path} is there already and is not what the proof is about, which is {about}",
+            hint="choose another name with -o",
+        )
+    write_atomic(path, content)
 
 
 def _tell(made: Bundle, target: Path) -> None:

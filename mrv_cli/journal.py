@@ -47,6 +47,7 @@ Exit status: 0, or 4 where RUN cannot be read.
 FLUSH_EXAMPLES = """\b
 Examples:
   mrv flush
+  mrv flush --wait 3600
   mrv flush --base-dir /data/artifacts --config configs/blockchain_config.json
 
 \b
@@ -71,6 +72,16 @@ ContentArgument = Annotated[
 NameOption = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="Run id; by default made from the time.", show_default=False),
+]
+WaitOption = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        metavar="SECONDS",
+        min=0,
+        help="Longest wait for what a network has to become final.",
+        show_default=False,
+    ),
 ]
 
 
@@ -104,10 +115,16 @@ def status(run: OptionalRun = None, base_dir: BaseDirOption = DEFAULT_BASE_DIR, 
 
 
 @guarded
-def flush(base_dir: BaseDirOption = DEFAULT_BASE_DIR, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def flush(
+    base_dir: BaseDirOption = DEFAULT_BASE_DIR,
+    config: ConfigOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
     """Send what is queued and look again at what is not final yet."""
     from mrv_cli.exit_codes import ExitCode
     from mrv_cli.runs import row_json
+    from mrv_cli.waiting import waiting_line
     from mrv_core.manager import BlockchainManager
 
     settings = read_config(config)
@@ -115,8 +132,9 @@ def flush(base_dir: BaseDirOption = DEFAULT_BASE_DIR, config: ConfigOption = Non
     with BlockchainManager(settings, base_dir=base_dir) as manager:
         all_queued = _queue_what_is_not(base_dir, settings, manager.journal)
         before = manager.journal.rows(only_open=True)
-        left = [_with_reason(row, manager) for row in manager.flush()]
-    _collect_receipts(base_dir, settings, before)
+        with waiting_line(wait) as progress:
+            left = [_with_reason(row, manager) for row in manager.settle(timeout_s=wait, progress=progress)]
+    collect_receipts(base_dir, settings, before)
     if as_json:
         print_json({"open_before": len(before), "left": [row_json(row) for row in left]})
     else:
@@ -195,7 +213,7 @@ def _queue_what_is_not(base_dir: Path, config: Config, journal: Journal) -> bool
     return done
 
 
-def _collect_receipts(base_dir: Path, config: Config, rows: Sequence[JournalRow]) -> None:
+def collect_receipts(base_dir: Path, config: Config, rows: Sequence[JournalRow]) -> None:
     """Let the runs that these rows belong to take the journal's new receipts into their folders."""
     from mrv_cli.runs import find_runs, overview
     from mrv_core.journal import Journal
@@ -219,7 +237,7 @@ def _reopen(path: Path, config: Config, otherwise: str) -> bool:
     return True
 
 
-_STYLES = {"final": "green", "rejected": "red", "replaced": "red", "not sent": "red"}
+_STYLES = {"final": "green", "rejected": "red", "not sent": "red"}
 
 
 def _state_text(place: Place) -> Text:
@@ -256,6 +274,10 @@ def _print_run(run: RunOverview) -> None:
             out.print(line(f"  {name}: ", _state_text(place), f" {place.reference or ''}".rstrip()), soft_wrap=True)
             if place.error:
                 out.print(line(f"    {place.error}"), soft_wrap=True)
+            for attempt in place.attempts:
+                if attempt["reference"] != place.reference:
+                    ended = attempt["ended"] or "prepared last"
+                    out.print(line(f"    another attempt {attempt['reference']}: {ended}"), soft_wrap=True)
 
 
 def _runs_table(runs: Sequence[RunOverview]) -> Table:

@@ -27,11 +27,13 @@ class Place:
         state: State in the journal, or of the receipt in the run folder, or `NOT_SENT`.
         reference: Transaction id or CID.
         error: Why the last attempt failed, if it did.
+        attempts: Everything prepared for it, oldest first, as JSON values: reference, why it ended, and when.
     """
 
     state: str
     reference: str | None
     error: str | None
+    attempts: tuple[dict[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,12 @@ def _anchor_json(item: AnchoredRoot) -> dict[str, Any]:
         "epochs": file.epochs,
         "root": str(file.root),
         "networks": {
-            name: {"state": place.state, "reference": place.reference, "error": place.error}
+            name: {
+                "state": place.state,
+                "reference": place.reference,
+                "error": place.error,
+                "attempts": list(place.attempts),
+            }
             for name, place in item.places.items()
         },
     }
@@ -130,10 +137,19 @@ def _with_places(anchor: Anchor, journal: Journal) -> AnchoredRoot:
 
 def _place(row: JournalRow | None, receipt: Receipt | None) -> Place:
     if row is not None:
-        return Place(str(row.state), row.reference, row.error)
+        return Place(str(row.state), row.reference, row.error, _attempts(row))
     if receipt is not None:
         return Place(receipt.state.lower(), receipt.reference, None)
     return Place(NOT_SENT, None, None)
+
+
+def _attempts(row: JournalRow) -> tuple[dict[str, str | None], ...]:
+    ended: tuple[dict[str, str | None], ...] = tuple(
+        {"reference": item.prepared.reference, "ended": item.ended, "ended_at": format_time(item.ended_at)}
+        for item in row.earlier
+    )
+    newest = row.prepared
+    return ended if newest is None else (*ended, {"reference": newest.reference, "ended": None, "ended_at": None})
 
 
 def row_json(row: JournalRow) -> dict[str, Any]:
@@ -144,6 +160,7 @@ def row_json(row: JournalRow) -> dict[str, Any]:
         "state": str(row.state),
         "reference": row.reference,
         "error": row.error,
+        "attempts": list(_attempts(row)),
         "created_at": format_time(row.created_at),
         "updated_at": format_time(row.updated_at),
     }

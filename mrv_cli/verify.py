@@ -17,8 +17,8 @@ from mrv_cli.bundles import (
     MinWorkOption,
     OfflineOption,
     RootOption,
+    read_known,
     show_bundle_report,
-    trusted_facts,
     verify_bundle_file,
 )
 from mrv_cli.options import (
@@ -117,18 +117,19 @@ def verify(
     Or check a bundle: each step from the leaf to the networks' evidence, then the networks that your configuration has.
     """
     existing(run_or_bundle, "run folder or bundle", "list runs with 'mrv status'")
-    trusted = trusted_facts(block or (), log_key or (), min_work)
+    known = read_known(block or (), log_key or (), min_work)
     if run_or_bundle.is_dir():
-        only_bundle = {"--offline": offline, "--block": block, "--log-key": log_key, "--min-work": min_work}
-        _refuse({**only_bundle, "--root": root, "--content": content}, "a bundle", "leave it out for a run folder")
+        only_bundle: dict[str, object] = {"--offline": offline, "--block": block, "--log-key": log_key}
+        elsewhere = None if base_dir == DEFAULT_BASE_DIR else base_dir  # of a run it is the folder that holds the run
+        only_bundle |= {"--min-work": min_work, "--root": root, "--content": content, "--base-dir": elsewhere}
+        _refuse(only_bundle, "a bundle", "leave it out for a run folder")
         _verify_run(run_or_bundle, data, model, leaf, config, network, html, as_json=as_json)
     else:
-        _refuse(
-            {"--data": data, "--model": model, "--leaf": leaf, "--html": html}, "a run folder", "use --content PATH"
-        )
+        only_run = {"--data": data, "--model": model, "--leaf": leaf, "--html": html}
+        _refuse(only_run, "a run folder", "compare what a bundle proves with --content PATH")
         report = verify_bundle_file(
             run_or_bundle,
-            trusted=trusted,
+            known=known,
             root=root,
             content=content,
             networks=network,

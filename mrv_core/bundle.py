@@ -27,7 +27,7 @@ from mrv_core.provenance_tree import SHAPE, MLProvenanceMerkleTree, run_root
 from mrv_core.run_folder import Anchor, RunFolder
 
 BUNDLE_FORMAT: Final = "mrv-bundle/1"
-MAX_BUNDLE_BYTES: Final = 16 * 1024 * 1024
+MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024
 """Largest bundle, written or read: a leaf's proof and the evidence of ten networks have less than one MiB."""
 _SEAL_ALGORITHM: Final = "sha256"
 _STATES: Final = tuple(ReceiptState)

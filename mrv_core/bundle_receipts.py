@@ -80,13 +80,16 @@ class NetworkCheck(Model):
 def examine_receipt(
     registry: Registry, network: str, receipt: Receipt, commitment: Digest, trusted: TrustedFacts
 ) -> NetworkCheck:
-    """Check a receipt by its driver's examiner, with nobody asked.
+    """Check that a receipt is for a commitment, and its evidence by its driver's examiner, with nobody asked.
 
     A driver that is not installed, or has no examiner, leaves everything open; the receipt is never valid then.
 
     Raises:
         ConfigurationError: what the verifier trusts is not of the form that the driver understands.
     """
+    if receipt.commitment != commitment:
+        detail = f"the receipt is for {receipt.commitment}, not for {commitment}"
+        return _check(network, receipt, Verdict.TAMPERED, detail)
     try:
         examine = registry.examiner(receipt.driver)
     except ConfigurationError as error:
@@ -147,7 +150,7 @@ def _examined(network: str, receipt: Receipt, examined: ExaminedReceipt) -> Netw
         verdict, detail = Verdict.PENDING, "the network had not included it when the receipt was written"
         remaining = remaining or ("that the network includes it",)
     elif remaining:
-        verdict, detail = Verdict.UNREACHABLE, f"the evidence holds by itself; it remains to check {remaining[0]}"
+        verdict, detail = Verdict.UNREACHABLE, "the evidence holds by itself; something remains to be asked or trusted"
     else:
         verdict, detail = Verdict.VALID, "the evidence holds by itself, and what it rests on is trusted"
     return _check(

@@ -6,8 +6,8 @@ Steps 1 to 6 need nothing but the file. What they leave open is said, network by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,7 +19,7 @@ from mrv_core.errors import ConfigurationError, FormatError, RootMismatchError, 
 from mrv_core.files import read_limited
 from mrv_core.hashing import Digest
 from mrv_core.manager import BlockchainManager
-from mrv_core.models import DigestField, Json, Model, TimeField, Verdict, utc_now
+from mrv_core.models import DigestField, Json, Model, Receipt, TimeField, Verdict, utc_now
 from mrv_core.registry import Registry
 from mrv_core.report.model import Step
 from mrv_core.verification import combine_verdicts, worst
@@ -124,6 +124,7 @@ def verify_bundle(
     *,
     registry: Registry,
     trusted: TrustedFacts | None = None,
+    blocks: Mapping[str, frozenset[str]] | None = None,
     expect: Expectations | None = None,
     manager: BlockchainManager | None = None,
 ) -> BundleReport:
@@ -132,7 +133,9 @@ def verify_bundle(
     Args:
         path: The file.
         registry: Where each driver's examiner is found.
-        trusted: What the verifier knows from sources of their own.
+        trusted: What the verifier knows from sources of their own. A block hash is taken as one of whatever chain a
+            receipt names, which is how a person compares it.
+        blocks: Network id → hashes of blocks of that chain, which settle nothing about any other.
         expect: What the verifier expects.
         manager: Whom to ask the networks with; None for a verification that asks nobody.
 
@@ -163,8 +166,9 @@ def verify_bundle(
     run.attempt("Each receipt commits to what was anchored", lambda: _check_receipts(bundle))
 
     # (6) Each receipt's evidence, by itself and with what the verifier knows.
-    for network in sorted(bundle.receipts):
-        run.checks.append(examine_receipt(registry, network, bundle.receipts[network], bundle.anchored, trusted))
+    for network, receipt in sorted(bundle.receipts.items()):
+        known = _known_of(receipt, trusted, blocks or {})
+        run.checks.append(examine_receipt(registry, network, receipt, bundle.anchored, known))
     _close(run, "Each receipt's evidence holds by itself", [check.verdict for check in run.checks])
 
     # (7) The networks that the verifier can ask; nobody needs to be asked about what is wrong.
@@ -231,6 +235,11 @@ def _check_receipts(bundle: Bundle) -> str:
     return f"{len(bundle.receipts)} receipts for {bundle.anchored}"
 
 
+def _known_of(receipt: Receipt, trusted: TrustedFacts, blocks: Mapping[str, frozenset[str]]) -> TrustedFacts:
+    own = blocks.get(receipt.network_id, frozenset())
+    return replace(trusted, block_hashes=trusted.block_hashes | own)
+
+
 def _close(run: _Run, name: str, verdicts: Sequence[Verdict], none: str = "the bundle has no receipt") -> None:
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict if verdict in verdicts)
     run.add(name, worst(verdicts) if verdicts else None, counts or none)
@@ -256,8 +265,8 @@ def _decide(run: _Run, required: tuple[str, ...], require: int | Literal["all"])
 def _rule(require: int | Literal["all"], expect: Expectations) -> str:
     if expect.networks is not None:
         those = f"the receipts of {', '.join(expect.networks)}"
-        return f"{those} must be valid" if require == "all" else f"{require} of {those} must be valid"
-    return _EVERY_RECEIPT if require == "all" else f"{require} receipts of the bundle must be valid"
+        return f"{those} must be valid" if require == "all" else f"at least {require} of {those} must be valid"
+    return _EVERY_RECEIPT if require == "all" else f"at least {require} of the bundle's receipts must be valid"
 
 
 def _report(run: _Run, path: Path, rule: str, verdict: Verdict, *, offline: bool) -> BundleReport:

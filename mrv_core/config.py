@@ -425,7 +425,9 @@ def _validate(
             raise _unknown("key", key, model.model_fields, prefix=f"{place}: ")
     key = ""
     try:
-        return model.model_validate_json(canonical_bytes(dict(values)))
+        # A driver may refuse secrets that stand in a file, so it is told which values do not.
+        context = {"from_environment": frozenset(origins)}
+        return model.model_validate_json(canonical_bytes(dict(values)), context=context)
     except FormatError as error:
         problem = error.message
     except ValidationError as error:

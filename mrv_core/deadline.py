@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How much time the anchor or verification that is under way has left, for whatever talks to a network on its behalf.
 
-Core sets it around every call of a driver; the transport never waits beyond it. A driver need not know.
+Core sets it around every call of a driver; the transport never waits beyond it. A driver need not know, unless it
+starts threads of its own: a new thread has no deadline, but for the one in a context that it is given to run in.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
@@ -31,6 +31,7 @@ class Capabilities:
         time_tolerance_s: Seconds by which a later block may have an earlier time, by the network's own rules.
         replaces: Whether the driver is a `ReplacingDriver`.
         searches: Whether the driver is a `SearchingDriver`.
+        pipelines: Whether the driver is a `PipeliningDriver`.
     """
 
     attests_time: bool
@@ -39,6 +40,7 @@ class Capabilities:
     time_tolerance_s: int = 0
     replaces: bool = False
     searches: bool = False
+    pipelines: bool = False
 
 
 class NetworkSettings(Model):
@@ -144,6 +146,22 @@ class SearchingDriver(AnchorDriver, Protocol):
         """Search the network for an anchor of this commitment by our own key or wallet, the oldest first.
 
         Used to rebuild a lost journal. Returns None only where the network was searched and has none.
+        """
+
+
+class PipeliningDriver(AnchorDriver, Protocol):
+    """A driver that prepares and sends many anchors in a few calls (`Capabilities.pipelines`)."""
+
+    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
+        """Tell of each commitment whether our key has certainly not anchored it, and has nothing of it on its way."""
+
+    def prepare_many(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[Prepared]:
+        """Build and sign, in this order, as if each were sent before the next is prepared; nothing is sent."""
+
+    def submit_many(self, prepared: Sequence[Prepared]) -> list[Receipt | None]:
+        """Hand over in this order. None stands for what the network does not have afterwards, for whatever reason.
+
+        Idempotent as `submit`; what became of a None is found out by submitting it alone.
         """
 
 

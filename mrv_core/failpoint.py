@@ -28,7 +28,15 @@ FAILPOINTS: Final = (
     "anchor.before_conflict",
     "anchor.conflict",
 )
-"""Every failpoint, in the order in which one anchor passes them."""
+"""The failpoints that one anchor passes, in their order."""
+GROUP_FAILPOINTS: Final = (
+    "group.before_prepare",
+    "group.before_prepared",
+    "group.prepared",
+    "group.after_submit",
+    "group.submitted",
+)
+"""The failpoints that a group of anchors passes, in their order (`mrv_core.pipeline`)."""
 
 
 def failpoint(name: str) -> None:

@@ -15,26 +15,38 @@ a damaged row is refused and never taken for done. docs/journal.md describes all
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import filelock
 
-from mrv_core.canonical import canonical_bytes, parse_json
+from mrv_core.canonical import canonical_bytes
 from mrv_core.errors import BackendUnavailableError, StorageError
 from mrv_core.files import PRIVATE_FILE, make_folder, storage_error, sync_folder
-from mrv_core.hashing import Digest, length_prefixed
+from mrv_core.hashing import Digest
+from mrv_core.journal_rows import (
+    ATTEMPT_FIELDS,
+    ATTEMPTS_TABLE,
+    CLOSED,
+    FIELDS,
+    TABLE,
+    Attempt,
+    JournalRow,
+    JournalState,
+    checksum,
+    parse_attempt,
+    parse_row,
+)
 from mrv_core.models import Metadata, Prepared, Receipt, ReceiptState, format_time, utc_now
+
+__all__ = ["JOURNAL_FILE", "Attempt", "DamagedJournalError", "Journal", "JournalRow", "JournalState"]
 
 JOURNAL_FILE: Final = "journal.sqlite3"
 _VERSION: Final = 2
@@ -44,127 +56,17 @@ _BUSY_TIMEOUT_S: Final = 10.0
 _MAX_REASON: Final = 500
 """Characters kept of an error: enough to act on, whatever a network wrote into it."""
 
-# No STRICT table and no RETURNING: SQLite 3.34 of long-lived distributions knows neither.
-_TABLE: Final = """
-CREATE TABLE anchors (
-    id INTEGER PRIMARY KEY,
-    commitment TEXT NOT NULL,
-    network TEXT NOT NULL,
-    metadata BLOB NOT NULL,
-    state TEXT NOT NULL,
-    prepared BLOB,
-    receipt BLOB,
-    error TEXT,
-    created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
-    checksum BLOB NOT NULL,
-    UNIQUE (commitment, network)
-)
-""".strip()
-_ATTEMPTS_TABLE: Final = """
-CREATE TABLE attempts (
-    id INTEGER PRIMARY KEY,
-    anchor INTEGER NOT NULL,
-    prepared BLOB NOT NULL,
-    ended TEXT NOT NULL,
-    ended_at TEXT NOT NULL,
-    checksum BLOB NOT NULL
-)
-""".strip()
-_ATTEMPT_FIELDS: Final = ("anchor", "prepared", "ended", "ended_at")
-_FIELDS: Final = (
-    "commitment",
-    "network",
-    "metadata",
-    "state",
-    "prepared",
-    "receipt",
-    "error",
-    "created_at",
-    "updated_at",
-)
-
-
-class JournalState(StrEnum):
-    """Where an anchor stands; see the module's description."""
-
-    QUEUED = "queued"
-    PREPARED = "prepared"
-    SUBMITTED = "submitted"
-    INCLUDED = "included"
-    FINAL = "final"
-    REJECTED = "rejected"
-
-
-_CLOSED: Final = (JournalState.FINAL, JournalState.REJECTED)
 _STATE_OF_RECEIPT: Final = {
     ReceiptState.PENDING: JournalState.SUBMITTED,
     ReceiptState.INCLUDED: JournalState.INCLUDED,
     ReceiptState.FINAL: JournalState.FINAL,
 }
 
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An earlier try at one anchor, whose bytes may still be on their way.
-
-    Attributes:
-        prepared: What was signed.
-        ended: Why something else was prepared in its place.
-        ended_at: When that was, by this machine's clock.
-    """
-
-    prepared: Prepared
-    ended: str
-    ended_at: datetime
+_QUEUED_ANEW: Final = MappingProxyType({"state": JournalState.QUEUED, "prepared": None, "receipt": None, "error": None})
 
 
-@dataclass(frozen=True, slots=True)
-class JournalRow:
-    """One anchor on one network.
-
-    Attributes:
-        id: Row number; rows of one network are worked on in this order.
-        commitment: What is anchored.
-        network: Configured name of the network.
-        metadata: Public facts sent along.
-        state: Where it stands.
-        prepared: The signed bytes and their reference, once they exist.
-        receipt: The newest receipt, as long as the network has it.
-        error: Why the last attempt failed, if it did.
-        created_at, updated_at: UTC, by this machine's clock.
-        earlier: What was prepared before `prepared`, oldest first.
-    """
-
-    id: int
-    commitment: Digest
-    network: str
-    metadata: Mapping[str, Any]
-    state: JournalState
-    prepared: Prepared | None
-    receipt: Receipt | None
-    error: str | None
-    created_at: datetime
-    updated_at: datetime
-    earlier: tuple[Attempt, ...] = ()
-
-    @property
-    def attempts(self) -> tuple[Prepared, ...]:
-        """Everything prepared for this anchor, the newest first."""
-        newest = () if self.prepared is None else (self.prepared,)
-        return (*newest, *(attempt.prepared for attempt in reversed(self.earlier)))
-
-    @property
-    def reference(self) -> str | None:
-        """Transaction id or CID, known from the moment the anchor is prepared."""
-        if self.receipt is not None:
-            return self.receipt.reference
-        return self.prepared.reference if self.prepared is not None else None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is something left to send or to wait for."""
-        return self.state not in _CLOSED
+class DamagedJournalError(StorageError):
+    """The journal's file, or a row of it, is not as it was written."""
 
 
 class Journal:
@@ -192,18 +94,47 @@ class Journal:
             FormatError: metadata that JSON cannot carry.
             StorageError: it could not be stored, so nothing must be sent.
         """
+        self.enqueue_many([commitment], network, metadata)
+        return self.find(commitment, network)
+
+    def enqueue_many(self, commitments: Sequence[Digest], network: str, metadata: Metadata) -> None:
+        """Write down the intention to anchor each of these with the same metadata, all or none; see `enqueue`.
+
+        Raises:
+            FormatError: metadata that JSON cannot carry.
+            StorageError: it could not be stored, so nothing must be sent.
+        """
         facts, now = canonical_bytes(dict(metadata)), format_time(utc_now())
         if not self._exists():
             self._create()
         with self._transaction() as database:
-            query = "SELECT * FROM anchors WHERE commitment = ? AND network = ?"
-            record = database.execute(query, (str(commitment), network)).fetchone()
-            if record is None:
-                start = {"state": JournalState.QUEUED, "created_at": now, "updated_at": now}
-                _insert(database, {"commitment": str(commitment), "network": network, "metadata": facts, **start})
-            elif self._row(record).state is JournalState.REJECTED:
-                _keep_attempt(database, record, record["error"] or "rejected", now)
-                _change(database, record, state=JournalState.QUEUED, prepared=None, error=None, updated_at=now)
+            for commitment in commitments:
+                self._enqueue(database, commitment, network, facts, now)
+
+    def _enqueue(self, database: sqlite3.Connection, commitment: Digest, network: str, facts: bytes, now: str) -> None:
+        query = "SELECT * FROM anchors WHERE commitment = ? AND network = ?"
+        record = database.execute(query, (str(commitment), network)).fetchone()
+        if record is None:
+            start = {"state": JournalState.QUEUED, "created_at": now, "updated_at": now}
+            _insert(database, {"commitment": str(commitment), "network": network, "metadata": facts, **start})
+        elif self._row(record).state is JournalState.REJECTED:
+            _keep_attempt(database, record, record["error"] or "rejected", now)
+            _change(database, record, **_QUEUED_ANEW, updated_at=now)
+
+    def adopt(self, commitment: Digest, network: str, metadata: Metadata, receipt: Receipt) -> JournalRow:
+        """Write down an anchor that the network has and the journal knows nothing of.
+
+        Raises:
+            FormatError: metadata that JSON cannot carry.
+            StorageError: it could not be stored, or there is such a row.
+        """
+        state, now = _STATE_OF_RECEIPT[receipt.state], format_time(utc_now())
+        values = {"commitment": str(commitment), "network": network, "metadata": canonical_bytes(dict(metadata))}
+        if not self._exists():
+            self._create()
+        with self._transaction() as database:
+            times = {"created_at": now, "updated_at": now}
+            _insert(database, {**values, "state": state, "receipt": receipt.to_bytes(), **times})
         return self.find(commitment, network)
 
     def find(self, commitment: Digest, network: str) -> JournalRow:
@@ -224,6 +155,7 @@ class Journal:
         network: str | None = None,
         run_id: str | None = None,
         only_open: bool = False,
+        ids: Sequence[int] | None = None,
     ) -> list[JournalRow]:
         """Return rows in the order in which they were queued; an absent journal has none.
 
@@ -232,6 +164,7 @@ class Journal:
             network: Only those of this network.
             run_id: Only those whose metadata name this run.
             only_open: Only those with something left to send or to wait for.
+            ids: Only those with these row numbers.
 
         Raises:
             StorageError: the journal cannot be read, or one of the rows is damaged.
@@ -250,10 +183,13 @@ class Journal:
             conditions.append("instr(metadata, ?) > 0")
             values.append(b'"run_id":' + canonical_bytes(run_id))
         if only_open:
-            conditions.append(f"state NOT IN ({', '.join('?' * len(_CLOSED))})")
-            values.extend(_CLOSED)
+            conditions.append(f"state NOT IN ({', '.join('?' * len(CLOSED))})")
+            values.extend(CLOSED)
+        if ids is not None:  # numbers of our own; there may be more of them than SQLite takes as parameters
+            conditions.append(f"id IN ({', '.join(map(str, map(int, ids)))})")
         where = " AND ".join(conditions) or "1"
         with self._connection() as database:
+            database.execute("BEGIN")  # one state of the file: attempts and rows that belong together
             earlier = self._earlier(database, where, values)
             records = database.execute(f"SELECT * FROM anchors WHERE {where} ORDER BY id", values)  # noqa: S608 - constants
             return [self._row(record, earlier.get(record["id"], ())) for record in records]
@@ -262,10 +198,36 @@ class Journal:
         """Store the signed bytes before they are sent."""
         return self._update(row, state=JournalState.PREPARED, prepared=prepared.to_bytes(), error=None)
 
+    def record_prepared_many(self, prepared: Sequence[tuple[JournalRow, Prepared]]) -> list[JournalRow]:
+        """Store the signed bytes of several rows before any of them is sent, all or none."""
+        state = JournalState.PREPARED
+        return self._update_many(
+            [(row, {"state": state, "prepared": item.to_bytes(), "error": None}) for row, item in prepared]
+        )
+
+    def record_receipts(self, receipts: Sequence[tuple[JournalRow, Receipt]]) -> list[JournalRow]:
+        """Store what the network answered for several rows, all or none."""
+        return self._update_many(
+            [
+                (row, {"state": _STATE_OF_RECEIPT[item.state], "receipt": item.to_bytes(), "error": None})
+                for row, item in receipts
+            ]
+        )
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Hold a connection, so that those that come and go meanwhile do not each write the log back into the file."""
+        if not self._exists():
+            yield
+            return
+        with self._connection() as database:
+            database.execute("SELECT count(*) FROM anchors").fetchall()
+            yield
+
     def record_replacement(self, row: JournalRow, prepared: Prepared, reason: str) -> JournalRow:
         """Store the signed bytes of a replacement before they are sent, and keep those that it outbids."""
-        changes = {"state": JournalState.PREPARED, "prepared": prepared.to_bytes(), "receipt": None, "error": None}
-        return self._update(row, ended=reason, **changes)
+        changes = {"prepared": prepared.to_bytes(), "receipt": None, "error": None}
+        return self._update(row, ended=_one_line(reason), state=JournalState.PREPARED, **changes)
 
     def record_receipt(self, row: JournalRow, receipt: Receipt) -> JournalRow:
         """Store what the network answered; the state follows the receipt's, in either direction."""
@@ -279,7 +241,7 @@ class Journal:
     def record_conflict(self, row: JournalRow, reason: str) -> JournalRow:
         """Give up bytes that can never be included any more, and queue the anchor to be prepared anew."""
         line = _one_line(reason)
-        return self._update(row, ended=line, state=JournalState.QUEUED, prepared=None, receipt=None, error=line)
+        return self._update(row, ended=line, **{**_QUEUED_ANEW, "error": line})
 
     def record_rejected(self, row: JournalRow, reason: str) -> JournalRow:
         """Close a row whose bytes the network looked at and refused."""
@@ -333,14 +295,30 @@ class Journal:
         """
         now = format_time(utc_now())
         with self._transaction() as database:
-            record = database.execute("SELECT * FROM anchors WHERE id = ?", (row.id,)).fetchone()
-            if record is None:
-                raise StorageError(f"journal {self.path}: row {row.id} is gone")
-            self._row(record)
-            if ended is not None:
-                _keep_attempt(database, record, ended, now)
-            _change(database, record, **values, updated_at=now)
+            self._apply(database, row, ended, values, now)
         return self.find(row.commitment, row.network)  # read back: a commit that was not stored must send nothing
+
+    def _update_many(self, changes: Sequence[tuple[JournalRow, Mapping[str, Any]]]) -> list[JournalRow]:
+        """Change several rows of one network in one transaction, and read them back in the same order."""
+        if not changes:
+            return []
+        now = format_time(utc_now())
+        with self._transaction() as database:
+            for row, values in changes:
+                self._apply(database, row, None, values, now)
+        stored = {row.id: row for row in self.rows(network=changes[0][0].network, ids=[row.id for row, _ in changes])}
+        return [stored[row.id] for row, _ in changes]
+
+    def _apply(
+        self, database: sqlite3.Connection, row: JournalRow, ended: str | None, values: Mapping[str, Any], now: str
+    ) -> None:
+        record = database.execute("SELECT * FROM anchors WHERE id = ?", (row.id,)).fetchone()
+        if record is None:
+            raise StorageError(f"journal {self.path}: row {row.id} is gone")
+        self._row(record)
+        if ended is not None:
+            _keep_attempt(database, record, ended, now)
+        _change(database, record, **values, updated_at=now)
 
     # --- the file -----------------------------------------------------------------------------------------------
 
@@ -357,15 +335,24 @@ class Journal:
 
     def _create(self) -> None:
         """Build the database beside its place and then name it, so that nobody ever opens half of one."""
+        with self.being_made() as folder:
+            if not self._exists():
+                os.replace(build(Path(folder, JOURNAL_FILE)), self.path)
+
+    @contextmanager
+    def being_made(self) -> Iterator[Path]:
+        """Hold the lock for putting a file into the journal's place, and yield a folder beside it to build one in.
+
+        Raises:
+            StorageError: another process holds it, no permission, or no space.
+        """
         folder = make_folder(self.path.parent)
         with self._file_lock("journal.lock", self._busy_timeout_s) as held:
             if not held:
                 raise StorageError(f"another process has been creating {self.path} for {self._busy_timeout_s:g} s")
-            if self._exists():
-                return
             try:
                 with tempfile.TemporaryDirectory(prefix=".journal-", dir=folder) as temporary:
-                    os.replace(_build(Path(temporary, JOURNAL_FILE)), self.path)
+                    yield Path(temporary)
                 sync_folder(folder)
             except OSError as error:
                 raise storage_error("create", self.path, error) from error
@@ -390,7 +377,7 @@ class Journal:
         with self._connection() as database:
             database.execute("BEGIN IMMEDIATE")
             if database.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-                database.execute(_ATTEMPTS_TABLE)
+                database.execute(ATTEMPTS_TABLE)
                 database.execute(f"PRAGMA user_version = {_VERSION}")
             yield database
             database.execute("COMMIT")  # where this is not reached, closing the connection rolls back
@@ -424,15 +411,14 @@ class Journal:
             found = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
             query = "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
             tables = {name: sql for name, sql in database.execute(query)}
-            expected = {"anchors": _TABLE, **({"attempts": _ATTEMPTS_TABLE} if version > _OLDEST_VERSION else {})}
+            expected = {"anchors": TABLE, **({"attempts": ATTEMPTS_TABLE} if version > _OLDEST_VERSION else {})}
             if tables != expected or found != "ok":
                 raise self._damaged(f"not an intact journal ({found})")
             self._examined = True
 
-    def _damaged(self, what: str) -> StorageError:
-        return StorageError(
-            f"journal {self.path}: {_one_line(what)}", hint="see 'A damaged journal' in docs/journal.md"
-        )
+    def _damaged(self, what: str) -> DamagedJournalError:
+        hint = "see it with 'mrv fsck', repair it with 'mrv fsck --rebuild' (docs/journal.md, 'A damaged journal')"
+        return DamagedJournalError(f"journal {self.path}: {_one_line(what)}", hint=hint)
 
     def _error(self, error: sqlite3.Error) -> StorageError:
         name = getattr(error, "sqlite_errorname", "")
@@ -441,11 +427,8 @@ class Journal:
         return StorageError(f"journal {self.path}: {_one_line(str(error))}", hint=_hint(name))
 
     def _row(self, record: sqlite3.Row, earlier: tuple[Attempt, ...] = ()) -> JournalRow:
-        what = f"{self.path} row {record['id']}"
         try:
-            if record["checksum"] != _checksum(record, _FIELDS):
-                raise ValueError("the checksum does not fit")
-            return _parse_row(record, what, earlier)
+            return parse_row(record, f"{self.path} row {record['id']}", earlier)
         except (TypeError, ValueError) as error:
             raise self._damaged(f"row {record['id']} is damaged: {error}") from error
 
@@ -462,21 +445,27 @@ class Journal:
         return found
 
     def _attempt(self, record: sqlite3.Row) -> Attempt:
-        what = f"{self.path} row {record['anchor']}, an earlier attempt"
         try:
-            if record["checksum"] != _checksum(record, _ATTEMPT_FIELDS):
-                raise ValueError("the checksum does not fit")
-            prepared = Prepared.from_bytes(record["prepared"], what=what)
-            return Attempt(prepared, record["ended"], datetime.fromisoformat(record["ended_at"]))
+            return parse_attempt(record, f"{self.path} row {record['anchor']}, an earlier attempt")
         except (TypeError, ValueError) as error:
             raise self._damaged(f"an earlier attempt of row {record['anchor']} is damaged: {error}") from error
 
 
-def _build(path: Path) -> Path:
+def build(path: Path, rows: Iterable[JournalRow] = ()) -> Path:
+    """Make a new journal's file with some rows, and return its path.
+
+    Raises:
+        OSError, sqlite3.Error: it cannot be made.
+        StorageError: the file system is not fit for it.
+    """
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = FULL")
-        database.executescript(f"BEGIN; {_TABLE}; {_ATTEMPTS_TABLE}; PRAGMA user_version = {_VERSION}; COMMIT;")
+        database.executescript(f"BEGIN; {TABLE}; {ATTEMPTS_TABLE}; PRAGMA user_version = {_VERSION}; COMMIT;")
+        database.execute("BEGIN")
+        for row in rows:
+            _copy(database, row)
+        database.execute("COMMIT")
         mode = database.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StorageError(
@@ -486,59 +475,54 @@ def _build(path: Path) -> Path:
     return path
 
 
-def _insert(database: sqlite3.Connection, values: Mapping[str, Any]) -> None:
-    _insert_into(database, "anchors", {name: values.get(name) for name in _FIELDS})
+def _insert(database: sqlite3.Connection, values: Mapping[str, Any]) -> int:
+    return _insert_into(database, "anchors", {name: values.get(name) for name in FIELDS})
+
+
+def _copy(database: sqlite3.Connection, row: JournalRow) -> None:
+    """Put a row and its earlier attempts into a new file; they get new numbers and keep their order."""
+    values = {
+        "commitment": str(row.commitment),
+        "network": row.network,
+        "metadata": canonical_bytes(dict(row.metadata)),
+        "state": row.state,
+        "prepared": None if row.prepared is None else row.prepared.to_bytes(),
+        "receipt": None if row.receipt is None else row.receipt.to_bytes(),
+        "error": row.error,
+        "created_at": format_time(row.created_at),
+        "updated_at": format_time(row.updated_at),
+    }
+    number = _insert(database, values)
+    for attempt in row.earlier:
+        _insert_attempt(database, number, attempt.prepared.to_bytes(), attempt.ended, format_time(attempt.ended_at))
 
 
 def _keep_attempt(database: sqlite3.Connection, record: sqlite3.Row, ended: str, now: str) -> None:
     """Make what a row has prepared, if anything, one of its earlier attempts."""
     if record["prepared"] is not None:
-        attempt = {"anchor": record["id"], "prepared": record["prepared"], "ended": ended, "ended_at": now}
-        _insert_into(database, "attempts", attempt)
+        _insert_attempt(database, record["id"], record["prepared"], ended, now)
 
 
-def _insert_into(database: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
+def _insert_attempt(database: sqlite3.Connection, anchor: int, prepared: bytes, ended: str, ended_at: str) -> None:
+    number = database.execute("SELECT coalesce(max(id), 0) + 1 FROM attempts").fetchone()[0]
+    values = (number, anchor, prepared, ended, ended_at)
+    _insert_into(database, "attempts", dict(zip(ATTEMPT_FIELDS, values, strict=True)))
+
+
+def _insert_into(database: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+    """Insert a row with its checksum and return its number."""
     marks = ", ".join("?" * (len(row) + 1))
     columns = f"{', '.join(row)}, checksum"
-    values = (*row.values(), _checksum(row, tuple(row)))
-    database.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608 - constants
+    values = (*row.values(), checksum(row, tuple(row)))
+    inserted = database.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608 - constants
+    return int(inserted.lastrowid or 0)
 
 
 def _change(database: sqlite3.Connection, record: sqlite3.Row, **values: Any) -> None:
-    row = {name: values.get(name, record[name]) for name in _FIELDS}
+    row = {name: values.get(name, record[name]) for name in FIELDS}
     columns = ", ".join(f"{name} = ?" for name in (*row, "checksum"))
-    changed = (*row.values(), _checksum(row, _FIELDS), record["id"])
+    changed = (*row.values(), checksum(row, FIELDS), record["id"])
     database.execute(f"UPDATE anchors SET {columns} WHERE id = ?", changed)  # noqa: S608 - constants
-
-
-def _checksum(row: Mapping[str, Any] | sqlite3.Row, fields: Sequence[str]) -> bytes:
-    """Return SHA-256 over the fields of a row and whether each is absent, text, a number or bytes."""
-    hasher = hashlib.sha256()
-    for name in fields:
-        value = row[name]
-        if isinstance(value, str):
-            hasher.update(b"\x01" + length_prefixed(value.encode()))
-        elif isinstance(value, int):
-            hasher.update(b"\x03" + length_prefixed(str(value).encode()))
-        else:
-            hasher.update(b"\x00" if value is None else b"\x02" + length_prefixed(value))
-    return hasher.digest()
-
-
-def _parse_row(record: sqlite3.Row, what: str, earlier: tuple[Attempt, ...]) -> JournalRow:
-    return JournalRow(
-        id=record["id"],
-        commitment=Digest.parse(record["commitment"]),
-        network=record["network"],
-        metadata=parse_json(record["metadata"], what=what),
-        state=JournalState(record["state"]),
-        prepared=None if record["prepared"] is None else Prepared.from_bytes(record["prepared"], what=what),
-        receipt=None if record["receipt"] is None else Receipt.from_bytes(record["receipt"], what=what),
-        error=record["error"],
-        created_at=datetime.fromisoformat(record["created_at"]),
-        updated_at=datetime.fromisoformat(record["updated_at"]),
-        earlier=earlier,
-    )
 
 
 def _hint(name: str) -> str:

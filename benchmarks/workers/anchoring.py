@@ -34,12 +34,12 @@ def _new(count: int) -> list[Digest]:
 def _anchor(count: int) -> list[str]:
     manager: BlockchainManager = _state["manager"]
     facts = {"format": "mrv-run/1", "phase": "after_training", "run_id": "run-20260111T080000Z-1a2b3c4d"}
-    outcomes = [manager.anchor(commitment, facts)["ethereum"] for commitment in _new(count)]
+    outcomes = manager.anchor_many(_new(count), facts)["ethereum"]
     return [outcome.receipt.reference for outcome in outcomes if outcome.receipt is not None and not outcome.error]
 
 
 def anchor(count: int) -> list[str]:
-    """Anchor new commitments one by one, each durably in the journal before it is sent; return the transactions."""
+    """Anchor new commitments, each with a transaction of its own that is in the journal before it is sent."""
     return _anchor(count)
 
 

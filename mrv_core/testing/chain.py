@@ -10,10 +10,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from mrv_core.errors import (
     AnchorNotFoundError,
@@ -26,32 +24,11 @@ from mrv_core.files import make_folder
 from mrv_core.hashing import Digest
 from mrv_core.merkle import LogTree
 from mrv_core.models import utc_now
+from mrv_core.testing import tables
 from mrv_core.testing.blocks import Block, ChainAnchor, Payload, reference_of
+from mrv_core.testing.tables import Fees
 
 Clock = Callable[[], datetime]
-
-# `evicted` anchors lost their slot to another one; they are kept only to tell why they are not there.
-_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS block (number INTEGER PRIMARY KEY, branch INTEGER, parent BLOB, time INTEGER,"
-    " size INTEGER, root BLOB, hash BLOB)",
-    "CREATE TABLE IF NOT EXISTS anchor (arrival INTEGER PRIMARY KEY, reference TEXT UNIQUE, commitment TEXT,"
-    " payload BLOB, sender TEXT, slot TEXT, fee INTEGER, height INTEGER, submitted_at INTEGER,"
-    " evicted INTEGER DEFAULT 0, block INTEGER, position INTEGER)",
-    "CREATE TABLE IF NOT EXISTS market (mining INTEGER, relaying INTEGER)",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """What the chain asks for.
-
-    Attributes:
-        mining: Least fee that is mined; what pays less waits.
-        relaying: Least fee that is taken into the mempool; what pays less is refused for now.
-    """
-
-    mining: int = 0
-    relaying: int = 0
 
 
 class MemoryChain:
@@ -85,10 +62,10 @@ class MemoryChain:
         content = Payload.from_bytes(payload, what="the anchor's payload")
         reference = reference_of(payload)
         with self._write() as db:
-            if not _is_there(db, reference):
+            if not tables.is_there(db, reference):
                 self._make_room(db, reference, content)
                 self._insert(db, reference, content, payload)
-            if mine and _waiting(db):
+            if mine and tables.waiting(db, tables.fees(db).mining):
                 self._mine(db)
         return reference
 
@@ -106,9 +83,9 @@ class MemoryChain:
             keep: Whether the anchors in them return to the mempool, or vanish.
         """
         with self._write() as db:
-            first = _height(db) - depth
+            first = tables.height(db) - depth
             # SQLite keeps this number for applications, inside the transaction; here it counts reorgs.
-            db.execute(f"PRAGMA user_version = {_branch(db) + 1}")
+            db.execute(f"PRAGMA user_version = {tables.branch(db) + 1}")
             db.execute("DELETE FROM block WHERE number >= ?", (first,))
             if keep:
                 db.execute("UPDATE anchor SET block = NULL, position = NULL WHERE block >= ?", (first,))
@@ -126,7 +103,7 @@ class MemoryChain:
         if not self.path.exists():
             return Fees()
         with self._read() as db:
-            return _fees(db)
+            return tables.fees(db)
 
     def evict(self) -> None:
         """Forget the mempool, as a node does that is restarted."""
@@ -143,9 +120,10 @@ class MemoryChain:
         foreign = ours.model_copy(update={"commitment": Digest("sha256", bytes(32)), "sender": "a stranger"})
         taken = foreign.to_bytes()
         with self._write() as db:
-            if _holder(db, ours.slot, mined=True) is not None:
+            holder = tables.holder(db, ours.slot)
+            if holder is not None and holder.block is not None:
                 raise FormatError(f"{self.network_id}: the slot {ours.slot!r} is used up")
-            _evict(db, ours.slot)
+            tables.evict(db, ours.slot)
             self._insert(db, reference_of(taken), foreign, taken)
             self._mine(db, at_least=0)
 
@@ -165,15 +143,14 @@ class MemoryChain:
             BackendUnavailableError: there is no chain yet.
         """
         with self._read() as db:
-            return _height(db)
+            return tables.height(db)
 
-    def slots_of(self, sender: str) -> int:
-        """Return how many slots a sender's anchors use in the active chain and the mempool together."""
+    def slots_used(self) -> int:
+        """Return how many slots are used in the active chain and the mempool together."""
         if not self.path.exists():
             return 0
-        query = "SELECT count(DISTINCT slot) FROM anchor WHERE slot LIKE ? || '/%' AND NOT evicted"
         with self._read() as db:
-            number: int = db.execute(query, (sender,)).fetchone()[0]
+            number: int = db.execute("SELECT count(DISTINCT slot) FROM anchor WHERE NOT evicted").fetchone()[0]
             return number
 
     def find(self, reference: str) -> ChainAnchor:
@@ -198,16 +175,23 @@ class MemoryChain:
             row = db.execute(query, (str(commitment), sender)).fetchone()
             return None if row is None else self._find(db, row[0])
 
-    def outdone_for(self, reference: str) -> int:
-        """Return for how many blocks the slot of an anchor has been used up by another; 0 where it is not.
+    def outdone_for(self, reference: str, slot: str | None = None) -> int:
+        """Return for how many blocks the slot of an anchor has been used up by another one; 0 where it is not.
+
+        Args:
+            reference: The anchor.
+            slot: Its slot, where the chain may never have taken it.
 
         Raises:
             BackendUnavailableError: there is no chain.
         """
         with self._read() as db:
-            row = db.execute("SELECT slot FROM anchor WHERE reference = ? AND evicted", (reference,)).fetchone()
-            holder = None if row is None else _holder(db, row[0], mined=True)
-            return 0 if holder is None else _height(db) - holder["block"]
+            row = db.execute("SELECT slot FROM anchor WHERE reference = ?", (reference,)).fetchone()
+            place = slot if row is None else row[0]
+            holder = None if place is None else tables.holder(db, place)
+            if holder is None or holder.block is None or holder.reference == reference:
+                return 0
+            return tables.height(db) - holder.block
 
     def confirmations(self, number: int, block_hash: bytes) -> int:
         """Return how many blocks stand from this one on, counting it; 0 if it is not in the active chain.
@@ -217,26 +201,106 @@ class MemoryChain:
         """
         with self._read() as db:
             row = db.execute("SELECT hash FROM block WHERE number = ?", (number,)).fetchone()
-            return _height(db) - number if row is not None and row[0] == block_hash else 0
+            return tables.height(db) - number if row is not None and row[0] == block_hash else 0
 
     def _make_room(self, db: sqlite3.Connection, reference: str, content: Payload) -> None:
         """Check that an anchor pays enough and that its slot is free, and evict what it outbids."""
-        if content.fee < _fees(db).relaying:
+        if content.fee < tables.fees(db).relaying:
             raise SubmissionRejectedError(
-                f"{self.network_id}: {content.fee} is less than the fee of {_fees(db).relaying} asked for now",
+                f"{self.network_id}: {content.fee} is less than the fee of {tables.fees(db).relaying} asked for now",
                 retryable=True,
             )
-        holder = _holder(db, content.slot, mined=None)
+        holder = tables.holder(db, content.slot)
         if holder is None:
             return
-        if holder["block"] is not None or content.fee <= holder["fee"]:
-            # Written down, so that it can be told later for how long it has been outdone.
-            raise _OutdoneError(f"{self.network_id}: {reference} does not replace {holder['reference']}")
-        _evict(db, content.slot)
+        if holder.block is not None or content.fee <= holder.fee:
+            raise SubmissionRejectedError(
+                f"{self.network_id}: {reference} does not replace {holder.reference}", retryable=True
+            )
+        tables.evict(db, content.slot)
 
     def _insert(self, db: sqlite3.Connection, reference: str, content: Payload, payload: bytes) -> None:
         db.execute("DELETE FROM anchor WHERE reference = ?", (reference,))
         columns = "reference, commitment, payload, sender, slot, fee, height, submitted_at"
-        row = (reference, str(content.commitment), payload, content.sender, content.slot, content.fee, _height(db))
+        row = (
+            reference,
+            str(content.commitment),
+            payload,
+            content.sender,
+            content.slot,
+            content.fee,
+            tables.height(db),
+        )
         time = int(self._clock().timestamp())
         db.execute(f"INSERT INTO anchor ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, time))  # noqa: S608
+
+    def _find(self, db: sqlite3.Connection, reference: str) -> ChainAnchor:
+        columns = "payload, submitted_at, height, block, position"
+        row = db.execute(
+            f"SELECT {columns} FROM anchor WHERE reference = ? AND NOT evicted",  # noqa: S608 - constants
+            (reference,),
+        ).fetchone()
+        if row is None:
+            raise AnchorNotFoundError(f"{self.network_id} has no anchor {reference[:80]!r}")
+        payload, submitted_at, arrived, number, position = row
+        if reference_of(payload) != reference:
+            raise VerificationError(f"{self.network_id} holds another payload under {reference[:80]!r}")
+        if number is None:
+            return ChainAnchor(reference, payload, submitted_at, tables.height(db) - arrived)
+        path = tuple(LogTree(tables.payloads(db, number)).inclusion_proof(position))
+        return ChainAnchor(
+            reference,
+            payload,
+            submitted_at,
+            block=tables.block(db, number),
+            position=position,
+            path=path,
+            confirmations=tables.height(db) - number,
+        )
+
+    def _mine(self, db: sqlite3.Connection, *, at_least: int | None = None) -> None:
+        number = tables.height(db)
+        before = tables.block(db, number - 1) if number else None
+        time = int(self._clock().timestamp())
+        fee = tables.fees(db).mining if at_least is None else at_least
+        places = [(number, position, arrival) for position, arrival in enumerate(tables.waiting(db, fee))]
+        db.executemany("UPDATE anchor SET block = ?, position = ? WHERE arrival = ?", places)
+        block = Block(
+            number=number,
+            branch=tables.branch(db),
+            parent=before.hash(self.network_id) if before else bytes(32),
+            time=max(time, before.time) if before else time,
+            size=len(places),
+            root=LogTree(tables.payloads(db, number)).root(),
+        )
+        row = (block.number, block.branch, block.parent, block.time, block.size, block.root)
+        db.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, block.hash(self.network_id)))
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        if not self.path.is_file():
+            raise BackendUnavailableError(f"{self.network_id}: there is no chain at {self.path}")
+        # "rw" and not "ro": only a writer may clean up after a process that was killed inside a transaction.
+        with self._transaction("rw", "BEGIN") as db:
+            yield db
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        make_folder(self.path.parent)
+        with self._transaction("rwc", "BEGIN IMMEDIATE") as db:
+            for statement in tables.SCHEMA:
+                db.execute(statement)
+            yield db
+
+    @contextmanager
+    def _transaction(self, mode: str, begin: str) -> Iterator[sqlite3.Connection]:
+        # synchronous=OFF survives a killed process, which tests do; a power cut, which they do not, may lose the file.
+        try:
+            address = f"{self.path.absolute().as_uri()}?mode={mode}"
+            with closing(sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)) as db:
+                db.execute("PRAGMA synchronous = OFF")
+                db.execute(begin)
+                yield db
+                db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise BackendUnavailableError(f"{self.network_id}: cannot use {self.path}: {error}") from error

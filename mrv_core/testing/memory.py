@@ -6,47 +6,69 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import ClassVar, Final, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import Field
 
 from mrv_core.canonical import to_json_value
 from mrv_core.driver import Capabilities, DriverContext, NetworkSettings
 from mrv_core.errors import (
+    AnchorConflictError,
     AnchorNotFoundError,
     BackendError,
     BackendUnavailableError,
     FormatError,
-    RootMismatchError,
     SubmissionRejectedError,
     VerificationError,
 )
 from mrv_core.hashing import Digest
-from mrv_core.merkle import leaf_hash, root_from_inclusion
 from mrv_core.models import (
     DriverStatus,
     Metadata,
-    Model,
     Prepared,
     Receipt,
     ReceiptState,
     VerifiedAnchor,
     utc_now,
 )
-from mrv_core.testing.chain import Block, ChainAnchor, Clock, MemoryChain, Payload, reference_of
+from mrv_core.testing.blocks import Block, ChainAnchor, Payload, reference_of
+from mrv_core.testing.chain import Clock, MemoryChain
+from mrv_core.testing.evidence import MemoryEvidence, from_hex
 
 __all__ = ["Fault", "MemoryChain", "MemoryDriver", "MemorySettings"]
 
 MAX_PAYLOAD: Final = 4096
 """Bytes of one anchor, so that a caller meets a network with a limit."""
-_LAST_SECOND: Final = 253_402_300_799  # 9999-12-31, the last day `datetime` knows
 
-Method: TypeAlias = Literal["prepare", "submit", "lookup", "upgrade", "verify", "status"]
-_Result = TypeVar("_Result", Prepared, Receipt, VerifiedAnchor, DriverStatus)
+Method: TypeAlias = Literal[
+    "prepare",
+    "submit",
+    "lookup",
+    "upgrade",
+    "verify",
+    "status",
+    "find",
+    "replace",
+    "are_new",
+    "prepare_many",
+    "submit_many",
+]
+_Result = TypeVar(
+    "_Result",
+    Prepared,
+    Receipt,
+    VerifiedAnchor,
+    DriverStatus,
+    Receipt | None,
+    Prepared | None,
+    list[bool],
+    list[Prepared],
+    list[Receipt | None],
+)
 
 
 class Fault(StrEnum):
@@ -71,65 +93,28 @@ class MemorySettings(NetworkSettings):
         instant_mining: Whether every submission is mined at once, in a block of its own.
         finality_depth: Confirmations from which an anchor is final.
         attests_time: Whether block times are shown; off, the network shows order and content only.
+        replaces: Whether the driver outbids its own anchors that wait, or are refused, for paying too little.
+        searches: Whether the driver finds its own anchors by their commitment.
+        pipelines: Whether the driver prepares and sends many anchors in one call.
+        sender: Who pays: the driver finds its own anchors only.
+        fee: What an anchor pays, or more where the chain asks for more.
+        max_fee: Most that is ever paid.
+        sequential: Whether slots are numbered by the chain, as the nonces of an account, instead of drawn at random,
+            as the coins of a wallet. Two anchors prepared one after the other, without sending, then share a slot.
         fail: For each method the faults of its next calls, first call first, counted anew in each process.
     """
 
     instant_mining: bool = True
     finality_depth: int = Field(default=1, ge=1)
     attests_time: bool = True
+    replaces: bool = False
+    searches: bool = False
+    pipelines: bool = False
+    sender: str = "us"
+    fee: int = Field(default=1, ge=0)
+    max_fee: int = Field(default=1000, ge=0)
+    sequential: bool = False
     fail: dict[Method, tuple[Fault, ...]] = Field(default={})
-
-
-class MemoryEvidence(Model):
-    """Proof that an anchor is in a block: the block's header, and the path from the payload to its root.
-
-    Attributes:
-        payload: The anchor's bytes, hexadecimal.
-        block_hash: 32 bytes, hexadecimal, as are `parent` and each element of `path`.
-        number, branch, parent, time, size: The header, see `Block`; its root is recomputed from the path.
-        position: Zero-based position of the payload in the block.
-        path: Siblings, the leaf's first.
-    """
-
-    payload: str
-    block_hash: str
-    number: int = Field(ge=0, lt=2**53)
-    branch: int = Field(ge=0, lt=2**53)
-    parent: str
-    time: int = Field(ge=0, le=_LAST_SECOND)
-    size: int = Field(ge=1, lt=2**53)
-    position: int = Field(ge=0, lt=2**53)
-    path: tuple[str, ...]
-
-    @classmethod
-    def of(cls, anchor: ChainAnchor, block: Block, network_id: str) -> MemoryEvidence:
-        """Write down the proof that the chain gave."""
-        return cls(
-            payload=anchor.payload.hex(),
-            block_hash=block.hash(network_id).hex(),
-            number=block.number,
-            branch=block.branch,
-            parent=block.parent.hex(),
-            time=block.time,
-            size=block.size,
-            position=anchor.position,
-            path=tuple(node.hex() for node in anchor.path),
-        )
-
-    def block(self, network_id: str) -> Block:
-        """Recompute the header from payload and path.
-
-        Raises:
-            FormatError: something in it is not hexadecimal.
-            VerificationError: the path does not fit, or leads to another block hash.
-        """
-        path = [_from_hex(node) for node in self.path]
-        root = root_from_inclusion(leaf_hash(_from_hex(self.payload)), self.position, self.size, path)
-        block = Block(self.number, self.branch, _from_hex(self.parent), self.time, self.size, root)
-        if block.hash(network_id).hex() != self.block_hash:
-            computed = block.hash(network_id).hex()
-            raise RootMismatchError("evidence leads to another block", expected=self.block_hash, computed=computed)
-        return block
 
 
 class MemoryDriver:
@@ -150,7 +135,12 @@ class MemoryDriver:
         settings: MemorySettings = context.settings
         self.chain = MemoryChain(context.store_dir, context.network, clock)
         self.capabilities = Capabilities(
-            attests_time=settings.attests_time, embedded=True, mines_later=not settings.instant_mining
+            attests_time=settings.attests_time,
+            embedded=True,
+            mines_later=not settings.instant_mining,
+            replaces=settings.replaces,
+            searches=settings.searches,
+            pipelines=settings.pipelines,
         )
         self.released = threading.Event()
         self._network = context.network
@@ -179,7 +169,27 @@ class MemoryDriver:
 
     def upgrade(self, receipt: Receipt) -> Receipt:
         """Look again; after a reorg a receipt is PENDING again, or not found. See `AnchorDriver`."""
-        return self._perform("upgrade", lambda: self._receipt(self.chain.find(receipt.reference)))
+        return self._perform("upgrade", lambda: self._upgrade(receipt))
+
+    def replace(self, prepared: Prepared, receipt: Receipt | None) -> Prepared | None:
+        """Pay what the chain asks for, where that is more and a block has passed us by. See `ReplacingDriver`."""
+        return self._perform("replace", lambda: self._replace(prepared, receipt))
+
+    def find(self, commitment: Digest, metadata: Metadata) -> Receipt | None:
+        """Search the active chain and the mempool for our own anchor. See `SearchingDriver`."""
+        return self._perform("find", lambda: self._search(commitment))
+
+    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
+        """Search the chain for each. See `PipeliningDriver`."""
+        return self._perform("are_new", lambda: [self._search(commitment) is None for commitment in commitments])
+
+    def prepare_many(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[Prepared]:
+        """Build all payloads. See `PipeliningDriver`."""
+        return self._perform("prepare_many", lambda: [self._prepare(*anchor) for anchor in anchors])
+
+    def submit_many(self, prepared: Sequence[Prepared]) -> list[Receipt | None]:
+        """Put all payloads into the mempool; what it refuses is None. See `PipeliningDriver`."""
+        return self._perform("submit_many", lambda: [self._submit_if_taken(item) for item in prepared])
 
     def verify(self, receipt: Receipt, commitment: Digest) -> VerifiedAnchor:
         """Recompute the way from commitment to block hash and ask the chain for that block. See `AnchorDriver`."""
@@ -215,21 +225,84 @@ class MemoryDriver:
 
     def _prepare(self, commitment: Digest, metadata: Metadata) -> Prepared:
         facts = {key: to_json_value(value) for key, value in metadata.items()}
-        payload = Payload(commitment=commitment, metadata=facts, nonce=secrets.token_hex(8)).to_bytes()
+        return self._build(
+            Payload(
+                commitment=commitment,
+                metadata=facts,
+                sender=self._settings.sender,
+                slot=str(self.chain.slots_used()) if self._settings.sequential else secrets.token_hex(8),
+                fee=min(max(self._settings.fee, self._fee_asked()), self._settings.max_fee),
+            )
+        )
+
+    def _build(self, content: Payload) -> Prepared:
+        payload = content.to_bytes()
         if len(payload) > MAX_PAYLOAD:
             raise FormatError(
                 f"{self._network}: the anchor has {len(payload)} bytes, more than the {MAX_PAYLOAD} allowed",
                 hint="send less metadata",
             )
         return Prepared(
-            network=self._network, commitment=commitment, reference=reference_of(payload), payload_hex=payload.hex()
+            network=self._network,
+            commitment=content.commitment,
+            reference=reference_of(payload),
+            payload_hex=payload.hex(),
         )
 
+    def _fee_asked(self) -> int:
+        fees = self.chain.fees()
+        return max(fees.mining, fees.relaying)
+
     def _submit(self, prepared: Prepared) -> Receipt:
-        payload = _from_hex(prepared.payload_hex)
+        payload = from_hex(prepared.payload_hex)
         if reference_of(payload) != prepared.reference:
             raise FormatError(f"{self._network}: the prepared bytes are not those of {prepared.reference[:80]!r}")
-        return self._receipt(self.chain.find(self.chain.take(payload, mine=self._settings.instant_mining)))
+        try:
+            reference = self.chain.take(payload, mine=self._settings.instant_mining)
+        except SubmissionRejectedError:
+            self._check_slot(prepared.reference, Payload.from_bytes(payload, what="the anchor's payload").slot)
+            raise
+        return self._receipt(self.chain.find(reference))
+
+    def _submit_if_taken(self, prepared: Prepared) -> Receipt | None:
+        try:
+            return self._submit(prepared)
+        except (SubmissionRejectedError, AnchorConflictError):
+            return None
+
+    def _upgrade(self, receipt: Receipt) -> Receipt:
+        try:
+            return self._receipt(self.chain.find(receipt.reference))
+        except AnchorNotFoundError:
+            self._check_slot(receipt.reference)
+            raise
+
+    def _check_slot(self, reference: str, slot: str | None = None) -> None:
+        """Raise `AnchorConflictError` where another anchor has used up the slot of this one, and that is final."""
+        if self.chain.outdone_for(reference, slot) >= self._settings.finality_depth:
+            raise AnchorConflictError(
+                f"{self._network}: something else took the place of {reference}", hint="it is anchored anew"
+            )
+
+    def _replace(self, prepared: Prepared, receipt: Receipt | None) -> Prepared | None:
+        content = Payload.from_bytes(from_hex(prepared.payload_hex), what="the anchor's payload")
+        if receipt is not None and not self._has_waited(prepared.reference):
+            return None
+        fee = min(self._fee_asked(), self._settings.max_fee)
+        return self._build(content.model_copy(update={"fee": fee})) if fee > content.fee else None
+
+    def _has_waited(self, reference: str) -> bool:
+        """Tell whether an anchor is in the mempool, and a block was mined without it."""
+        try:
+            return self.chain.find(reference).waited > 0
+        except AnchorNotFoundError:
+            return False
+
+    def _search(self, commitment: Digest) -> Receipt | None:
+        if not self.chain.path.exists():
+            return None
+        found = self.chain.search(commitment, self._settings.sender)
+        return None if found is None else self._receipt(found)
 
     def _receipt(self, anchor: ChainAnchor) -> Receipt:
         block = anchor.block
@@ -274,11 +347,11 @@ class MemoryDriver:
     def _verify_evidence(self, receipt: Receipt) -> VerifiedAnchor:
         try:
             evidence = MemoryEvidence.from_json(receipt.evidence, what="evidence")
-            payload = Payload.from_bytes(_from_hex(evidence.payload), what="payload in evidence")
+            payload = Payload.from_bytes(from_hex(evidence.payload), what="payload in evidence")
             block = evidence.block(self.chain.network_id)
         except FormatError as error:
             raise VerificationError(f"malformed evidence: {error.message}") from error
-        if reference_of(_from_hex(evidence.payload)) != receipt.reference:
+        if reference_of(from_hex(evidence.payload)) != receipt.reference:
             raise VerificationError("payload in evidence has another reference than the receipt")
         if payload.commitment != receipt.commitment:
             raise VerificationError(f"payload in evidence commits to {payload.commitment}, not {receipt.commitment}")
@@ -316,19 +389,10 @@ class MemoryDriver:
         )
 
 
-def _about_another_commitment(result: _Result) -> _Result:
-    if isinstance(result, DriverStatus):
+def _about_another_commitment(result: Any) -> Any:
+    if isinstance(result, list):
+        return [_about_another_commitment(item) for item in result]
+    if result is None or isinstance(result, DriverStatus | bool):
         return result
     other = Digest("sha256", sha256(str(result.commitment).encode()).digest())
     return result.model_copy(update={"commitment": other})
-
-
-def _from_hex(text: str) -> bytes:
-    """Decode lower-case hexadecimal, and nothing that merely looks like it to `bytes.fromhex`."""
-    try:
-        data = bytes.fromhex(text)
-    except ValueError as error:
-        raise FormatError("not hexadecimal") from error
-    if data.hex() != text:
-        raise FormatError("not lower-case hexadecimal without spaces")
-    return data

@@ -43,6 +43,7 @@ class HttpTransport:
         max_bytes: Largest answer read.
         user: User name for Basic authentication, instead of one in the URL.
         password: Its password.
+        token: Sent as Bearer authentication, in place of user and password.
 
     Attributes:
         name: The server's masked name: scheme, host and port.
@@ -59,25 +60,26 @@ class HttpTransport:
         max_bytes: int = MAX_REPLY_BYTES,
         user: str | None = None,
         password: str | None = None,
+        token: str | None = None,
     ) -> None:
         parts, self._host, self._port = _split(url)
+        self.name: Final = f"{parts.scheme}://{_authority(self._host, self._port)}"
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._base, self._query = parts.path.rstrip("/"), parts.query
         check_target(self._target(""))
-        self.name: Final = f"{parts.scheme}://{_authority(self._host, self._port)}"
         host = _authority(self._host.partition("%")[0], self._port)  # without an IPv6 zone: RFC 6874, section 1
         self._headers = {"Host": host, "User-Agent": "mrv-provenance", "Accept-Encoding": "identity"}
         user, password = user or unquote(parts.username or ""), password or unquote(parts.password or "")
-        credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
-        if user or password:
-            self._headers["Authorization"] = f"Basic {credentials}"
+        credentials = token or base64.b64encode(f"{user}:{password}".encode()).decode()
+        if token or user or password:
+            self._headers["Authorization"] = f"{'Bearer' if token else 'Basic'} {credentials}"
         self._mask = Mask([user, password, credentials, *url_secrets(parts)], shown=self.name)
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._idle: deque[Connection] = deque()  # without a lock, which a fork in another thread would leave locked
 
     def __repr__(self) -> str:
-        return f"HttpTransport({self.name})"
+        return f"HttpTransport({getattr(self, 'name', '')})"
 
     def request(
         self,

@@ -68,7 +68,7 @@ def encode_request(method: str, target: str, headers: Mapping[str, str], body: b
     Args:
         method: `GET`, `POST`, `HEAD`.
         target: Path and query, percent-encoded.
-        headers: Latin-1 text; no line breaks.
+        headers: Latin-1 text.
         body: Bytes to send, if any.
 
     Raises:
@@ -159,11 +159,13 @@ class Connection:
         self._socket.close()
 
     def _send(self, request: Request, ends: float) -> None:
-        left = memoryview(request.head + request.body)
-        while left:
-            self._socket.settimeout(seconds_until(ends))
-            self.begun = True
-            left = left[self._socket.send(left[:_PIECE]) :]
+        first = request.body[:_PIECE]  # in one packet with the headers where it is small
+        for part in (request.head + first, memoryview(request.body)[len(first) :]):
+            left = memoryview(part)
+            while left:
+                self._socket.settimeout(seconds_until(ends))
+                self.begun = True
+                left = left[self._socket.send(left[:_PIECE]) :]
 
     def _receive(self, request: Request, ends: float, max_bytes: int) -> Response:
         stream = _Stream(self._socket, ends)
@@ -272,7 +274,9 @@ def _read_body(
             raise ProtocolError("answers with a body whose length is ambiguous")
         return _read_chunks(stream, max_bytes), True
     if "content-length" in headers:
-        return _read_counted(stream, _content_length(headers["content-length"]), max_bytes), True
+        body = bytearray()
+        stream.exactly(_allowed(_content_length(headers["content-length"]), max_bytes), body)
+        return bytes(body), True
     return _read_to_end(stream, max_bytes), False
 
 
@@ -282,12 +286,6 @@ def _content_length(text: str) -> int:
     if values or not re.fullmatch(r"[0-9]{1,18}", value):
         raise ProtocolError("answers with a body whose length is ambiguous")
     return int(value)
-
-
-def _read_counted(stream: _Stream, length: int, max_bytes: int) -> bytes:
-    body = bytearray()
-    stream.exactly(_allowed(length, max_bytes), body)
-    return bytes(body)
 
 
 def _read_to_end(stream: _Stream, max_bytes: int) -> bytes:

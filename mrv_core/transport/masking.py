@@ -42,7 +42,8 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[str], *, shown: str) -> None:
-        forms = {form for secret in secrets for form in (secret, unquote(secret), quote(secret, safe=""))}
+        plain = {form for secret in secrets for form in (secret, unquote(secret))}
+        forms = plain | {quote(form, safe="") for form in plain}
         hidden = sorted((form for form in forms if len(form) >= _SHORTEST_SECRET), key=len, reverse=True)
         kept = [re.escape(form) for form in hidden if form.lower() not in shown.lower()]
         self._pattern = re.compile("|".join(kept), re.IGNORECASE) if kept else None

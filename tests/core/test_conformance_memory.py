@@ -21,6 +21,7 @@ from pydantic import SecretStr, ValidationError
 
 from mrv_core.driver import DriverContext
 from mrv_core.errors import (
+    AnchorConflictError,
     AnchorNotFoundError,
     BackendUnavailableError,
     FormatError,
@@ -29,7 +30,7 @@ from mrv_core.errors import (
     VerificationError,
 )
 from mrv_core.models import NO_METADATA, Prepared, ReceiptState
-from mrv_core.testing.chain import reference_of
+from mrv_core.testing.blocks import Payload, reference_of
 from mrv_core.testing.conformance import DriverConformance, altered, commitment_of, mutations
 from mrv_core.testing.memory import Fault, MemoryChain, MemoryDriver, MemorySettings
 
@@ -50,6 +51,12 @@ class MemoryConformance(DriverConformance):
         driver.chain.reorg(driver.chain.height())
         return True
 
+    def anchor_by_another(self, driver, commitment):
+        settings = driver._settings.model_copy(update={"sender": "them", "instant_mining": True})
+        other = MemoryDriver(DriverContext(driver._network, settings, driver.chain.path.parent))
+        other.submit(other.prepare(commitment, NO_METADATA))
+        return True
+
 
 class TestInstantMining(MemoryConformance):
     @pytest.fixture
@@ -65,6 +72,34 @@ class TestMiningLater(MemoryConformance):
 
     def settle(self, driver):
         driver.chain.mine(2)
+
+
+MARKET = MemorySettings(
+    instant_mining=False, finality_depth=3, replaces=True, searches=True, sequential=True, max_fee=50
+)
+
+
+class MarketConformance(MemoryConformance):
+    """A network whose driver searches, outbids what is stuck, and numbers what it sends."""
+
+    def settle(self, driver):
+        driver.chain.mine(2)
+
+    def ask_for_more(self, driver):
+        driver.chain.set_fees(mining=2 * driver.chain.fees().mining + 5)
+        driver.chain.mine()
+        return True
+
+    def overtake(self, driver, prepared):
+        driver.chain.spend(bytes.fromhex(prepared.payload_hex))
+        driver.chain.mine(2)
+        return True
+
+
+class TestFeesAndConflicts(MarketConformance):
+    @pytest.fixture
+    def context(self, tmp_path: Path) -> DriverContext:
+        return DriverContext("gamma", MARKET, tmp_path / "store")
 
 
 # The suite can fail: each driver below is the memory driver with one defect that a real one could have.
@@ -194,6 +229,99 @@ def test_the_suite_catches(defect, scenario, failure, tmp_path, caplog):
     context = DriverContext("alpha", SettingsWithSecret(), tmp_path / "store")
     offered = {"driver": defect(context), "context": context, "caplog": caplog, "reference": "no reference"}
     test = getattr(Suite(), scenario)
+    with pytest.raises(failure):
+        test(**{name: offered[name] for name in inspect.signature(test).parameters})
+
+
+class AdoptsAnybodysAnchor(MemoryDriver):
+    def find(self, commitment, metadata):
+        theirs = MemoryDriver(
+            DriverContext(self._network, MARKET.model_copy(update={"sender": "them"}), self.chain.path.parent)
+        )
+        return super().find(commitment, metadata) or theirs.find(commitment, metadata)
+
+
+class SearchesBlocksOnly(MemoryDriver):
+    """Says that what waits in the mempool is not there, so that core would send it once more."""
+
+    def find(self, commitment, metadata):
+        found = super().find(commitment, metadata)
+        return None if found is None or found.state is ReceiptState.PENDING else found
+
+
+class FindsWhatItAnchoredLast(MemoryDriver):
+    def submit(self, prepared):
+        self.last = super().submit(prepared)
+        return self.last
+
+    def find(self, commitment, metadata):
+        return super().find(commitment, metadata) and self.last
+
+
+class FindsAnything(MemoryDriver):
+    def find(self, commitment, metadata):
+        return super().find(commitment_of("anchored"), metadata)
+
+
+class ReplacesAtOnce(MemoryDriver):
+    def replace(self, prepared, receipt):
+        return self._build(content_of(prepared).model_copy(update={"fee": content_of(prepared).fee + 1}))
+
+
+class NeverReplaces(MemoryDriver):
+    def replace(self, prepared, receipt):
+        return None
+
+
+class ReplacesInAnotherSlot(MemoryDriver):
+    """Pays from another coin, so that both anchors can be included."""
+
+    def replace(self, prepared, receipt):
+        return self._build(content_of(super().replace(prepared, receipt)).model_copy(update={"slot": "another"}))
+
+
+class WaitsForWhatIsOutdone(MemoryDriver):
+    def upgrade(self, receipt):
+        try:
+            return super().upgrade(receipt)
+        except AnchorConflictError:
+            return receipt
+
+
+class MistakesConflictForTampering(MemoryDriver):
+    def verify(self, receipt, commitment):
+        try:
+            return super().verify(receipt, commitment)
+        except AnchorNotFoundError as error:
+            raise VerificationError(error.message) from error
+
+
+def content_of(prepared: Prepared) -> Payload:
+    return Payload.from_bytes(bytes.fromhex(prepared.payload_hex), what="payload")
+
+
+@pytest.mark.parametrize(
+    ("defect", "scenario", "failure"),
+    [
+        (AdoptsAnybodysAnchor, "test_anchors_of_others_are_not_found", AssertionError),
+        (SearchesBlocksOnly, "test_own_anchor_is_found_by_its_commitment", AssertionError),
+        (FindsWhatItAnchoredLast, "test_the_oldest_is_found", AssertionError),
+        (FindsAnything, "test_what_is_not_there_is_not_found", AssertionError),
+        (ReplacesAtOnce, "test_nothing_is_replaced_right_after_submission", AssertionError),
+        (NeverReplaces, "test_what_waits_in_vain_is_outbid", AssertionError),
+        (ReplacesInAnotherSlot, "test_one_of_both_is_included", AssertionError),
+        (WaitsForWhatIsOutdone, "test_what_is_overtaken_for_good_is_a_conflict", NOT_RAISED),
+        (MistakesConflictForTampering, "test_what_is_overtaken_for_good_is_a_conflict", VerificationError),
+    ],
+)
+def test_the_suite_catches_among_several_attempts(defect, scenario, failure, tmp_path):
+    class Suite(MarketConformance):
+        driver_class = defect
+
+    context = DriverContext("gamma", MARKET, tmp_path / "store")
+    offered = {"driver": defect(context), "context": context, "older_first": True}
+    test = getattr(Suite(), scenario)
+    offered["driver"].chain.set_fees(mining=1)
     with pytest.raises(failure):
         test(**{name: offered[name] for name in inspect.signature(test).parameters})
 
@@ -377,3 +505,93 @@ def test_the_chain_outlives_a_killed_process(tmp_path):
     driver = MemoryDriver(DriverContext("alpha", MemorySettings(), tmp_path))
     driver.submit(Prepared.from_bytes(killed.stdout, what="prepared anchor"))
     assert driver.chain.count(COMMITMENT) == 1
+
+
+# Fees, replacement, conflicts and searching, of the memory network itself.
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> MemoryDriver:
+    return MemoryDriver(DriverContext("gamma", MARKET, tmp_path / "store"))
+
+
+def test_what_pays_too_little_waits_or_is_refused_for_now(market):
+    prepared = market.prepare(COMMITMENT, NO_METADATA)
+    market.chain.set_fees(mining=7, relaying=7)
+    with pytest.raises(SubmissionRejectedError, match="less than the fee of 7") as failure:
+        market.submit(prepared)
+    assert failure.value.retryable
+    assert market.chain.count(COMMITMENT) == 0
+    market.chain.set_fees(mining=7)
+    receipt = market.submit(prepared)
+    market.chain.mine()
+    assert market.upgrade(receipt).state is ReceiptState.PENDING
+    assert content_of(market.replace(prepared, receipt)).fee == 7
+    assert content_of(market.prepare(COMMITMENT, NO_METADATA)).fee == 7
+    market.chain.set_fees()
+    assert market.replace(prepared, receipt) is None, "it pays enough now"
+    market.chain.mine()
+    assert market.upgrade(receipt).state is ReceiptState.INCLUDED
+
+
+def test_no_more_is_paid_than_allowed(market):
+    prepared = market.prepare(COMMITMENT, NO_METADATA)
+    market.chain.set_fees(relaying=1000)
+    assert content_of(market.replace(prepared, None)).fee == MARKET.max_fee
+    assert market.replace(market.replace(prepared, None), None) is None
+
+
+def test_a_replacement_evicts_and_both_orders_of_mining_are_possible(market):
+    prepared = market.prepare(COMMITMENT, NO_METADATA)
+    market.submit(prepared)
+    market.chain.set_fees(mining=5)
+    market.chain.mine()
+    replacement = market.replace(prepared, market.lookup(prepared.reference))
+    market.submit(replacement)
+    assert market.chain.count(COMMITMENT) == 1
+    with pytest.raises(AnchorNotFoundError):
+        market.lookup(prepared.reference)
+    market.chain.evict()
+    market.submit(prepared)
+    market.chain.set_fees()
+    market.chain.mine()
+    assert market.lookup(prepared.reference).state is ReceiptState.INCLUDED
+    with pytest.raises(SubmissionRejectedError, match="does not replace"):
+        market.submit(replacement)
+    market.chain.mine(2)
+    with pytest.raises(AnchorConflictError):
+        market.submit(replacement)
+
+
+def test_a_conflict_counts_when_it_is_buried_and_not_after_a_reorg(market):
+    prepared = market.prepare(COMMITMENT, NO_METADATA)
+    receipt = market.submit(prepared)
+    market.chain.spend(bytes.fromhex(prepared.payload_hex))
+    market.chain.mine()
+    with pytest.raises(AnchorNotFoundError):
+        market.upgrade(receipt)
+    market.chain.mine()
+    with pytest.raises(AnchorConflictError):
+        market.upgrade(receipt)
+    market.chain.reorg(3, keep=False)
+    assert market.submit(prepared).state is ReceiptState.PENDING
+    market.chain.mine()
+    with pytest.raises(FormatError, match="is used up"):
+        market.chain.spend(bytes.fromhex(prepared.payload_hex))
+
+
+def test_slots_are_numbered_by_what_the_chain_has_taken(market):
+    first, second = (market.prepare(commitment_of(str(n)), NO_METADATA) for n in range(2))
+    assert [content_of(prepared).slot for prepared in (first, second)] == ["0", "0"]
+    market.submit(first)
+    assert content_of(market.prepare(COMMITMENT, NO_METADATA)).slot == "1"
+    with pytest.raises(SubmissionRejectedError):
+        market.submit(second)
+
+
+def test_searching_a_network_that_is_gone_is_searching_an_empty_one(market):
+    assert market.find(COMMITMENT, NO_METADATA) is None
+    assert not market.chain.path.exists()
+    market.script("find", Fault.UNAVAILABLE)
+    with pytest.raises(BackendUnavailableError):
+        market.find(COMMITMENT, NO_METADATA)

@@ -20,26 +20,40 @@ from typing import Any
 import pytest
 from anchoring import REFUSED, ForkServer, chain_of, commitment_of, fork_server, make_manager
 
-from mrv_core.failpoint import FAILPOINTS
+from mrv_core.failpoint import FAILPOINTS, GROUP_FAILPOINTS
 from mrv_core.journal import Journal, JournalState
 from mrv_core.testing.memory import MemoryChain
 
 ROOT = commitment_of("root")
 KILLED = -signal.SIGKILL
-LATER = {"alpha": {"instant_mining": False, "finality_depth": 3, "retry_attempts": 1}}
-RECEIPT = FAILPOINTS.index("anchor.before_receipt")
+MARKET: dict[str, Any] = {
+    "alpha": {
+        "instant_mining": False,
+        "finality_depth": 3,
+        "retry_attempts": 1,
+        "replaces": True,
+        "searches": True,
+        "sequential": True,
+    }
+}
+SENDING = FAILPOINTS[: FAILPOINTS.index("anchor.before_receipt")]
 
 RESUMES_AT = {
     "anchor.before_queue": "anchor.before_queue",
-    "anchor.queued": "anchor.before_prepare",
-    "anchor.before_prepare": "anchor.before_prepare",
-    "anchor.before_prepared": "anchor.before_prepare",
+    "anchor.queued": "anchor.before_find",
+    "anchor.before_find": "anchor.before_find",
+    "anchor.before_prepare": "anchor.before_find",
+    "anchor.before_prepared": "anchor.before_find",
     "anchor.prepared": "anchor.before_submit",
     "anchor.before_submit": "anchor.before_submit",
     "anchor.after_submit": "anchor.before_submit",
     "anchor.submitted": "anchor.before_receipt",
     "anchor.before_receipt": "anchor.before_receipt",
     "anchor.receipt": "anchor.before_receipt",
+    "anchor.before_replacement": "anchor.before_replacement",
+    "anchor.replacement": "anchor.before_submit",
+    "anchor.before_conflict": "anchor.before_conflict",
+    "anchor.conflict": "anchor.before_find",
 }
 """Where the next process goes on after a kill at a failpoint; what lies before is not done again."""
 
@@ -50,11 +64,21 @@ def server() -> Iterator[ForkServer]:
         yield running
 
 
-class Life:
-    """One artifacts folder, and the processes that come and go in it."""
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder in memory where there is one: a killed process loses nothing there, and syncing is free."""
+    if not Path("/dev/shm").is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
-    def __init__(self, server: ForkServer, base: Path, networks: dict[str, Any]) -> None:
-        self.server, self.base, self.networks = server, base, networks
+
+class Life:
+    """One artifacts folder, the processes that come and go in it, and what happens to its network meanwhile."""
+
+    def __init__(self, server: ForkServer, base: Path, networks: dict[str, Any] | None = None) -> None:
+        self.server, self.base, self.networks = server, base, MARKET if networks is None else networks
         self.chain: MemoryChain = chain_of(base, "alpha")
 
     def run(self, *, failpoint: str = "", anchor: bool = False, **job: Any) -> bool:
@@ -70,76 +94,84 @@ class Life:
         begun = self.chain.path.exists() and self.chain.path.stat().st_size
         return Journal(self.base).rows(), self.chain.count(ROOT) if begun else 0
 
+    def lead_to(self, failpoint: str) -> None:
+        """Bring what was sent into the situation in which the next process comes by a failpoint."""
+        if failpoint in ("anchor.before_queue", "anchor.queued"):
+            return
+        height = self.chain.height()
+        self.chain.reorg(height)
+        if failpoint in ("anchor.before_receipt", "anchor.receipt"):
+            self.chain.mine()
+        elif failpoint in ("anchor.before_replacement", "anchor.replacement"):
+            self.chain.set_fees(mining=10 + self.chain.fees().mining)
+            self.chain.mine(height + 1)
+        else:  # something else used its nonce, so that it is prepared anew
+            waiting = self.chain.search(ROOT, "us")
+            assert waiting is not None
+            self.chain.spend(waiting.payload)
+            self.chain.mine(2)
+
+    def die_at(self, failpoint: str, *, anchor: bool = False) -> None:
+        """Run processes until one is killed at a failpoint, the first of them as things are now."""
+        if not anchor and not self.chain.path.exists():
+            self.run(anchor=True)
+        anchor = anchor or failpoint in ("anchor.before_queue", "anchor.queued")
+        if self.run(failpoint=failpoint, anchor=anchor):
+            return
+        self.lead_to(failpoint)
+        assert self.run(failpoint=failpoint, anchor=anchor), f"{failpoint} did not fire"
+
+    def finish_and_check(self) -> None:
+        """Let the network quieten down, and count on it."""
+        self.run(anchor=True)
+        self.chain.set_fees()
+        for _ in range(2):  # the second time for what is anchored anew after a conflict
+            self.chain.mine(3)
+            self.run()
+            (row,), count = self.state()
+            if row.state is JournalState.FINAL:
+                break
+        assert (row.state, count) == (JournalState.FINAL, 1)
+        there = self.chain.find(row.reference).payload.hex()
+        assert there in {attempt.payload_hex for attempt in row.attempts} or not row.attempts
+
 
 def test_the_failpoints_in_the_code_are_those_that_are_listed():
     sources = Path(__file__).parents[2].joinpath("mrv_core").rglob("*.py")
     used = re.findall(r'failpoint\("([^"]+)"\)', "\n".join(path.read_text() for path in sources))
-    assert sorted(used) == sorted(FAILPOINTS)
+    assert sorted(used) == sorted([*FAILPOINTS, *GROUP_FAILPOINTS])
     assert set(RESUMES_AT) == set(FAILPOINTS)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder in memory where there is one: a killed process loses nothing there, and syncing is free."""
-    if not Path("/dev/shm").is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 @pytest.mark.parametrize("first", FAILPOINTS)
 def test_killed_anywhere_and_again_anywhere_in_recovery(server, folder, first):
-    """One process dies at `first`, the next one at each place that it comes by, and the third one is left alone."""
+    """One process dies at `first`, a later one at each other place, and the next ones are left alone."""
     for number, second in enumerate(FAILPOINTS):
-        anchors_again = number % 2 == 0  # as a training does that is started again; the others flush
-        if not _passes(first, second, anchors_again):
-            continue
-        life = Life(server, folder / second, LATER)
-        if FAILPOINTS.index(first) < RECEIPT:
-            assert life.run(anchor=True, failpoint=first)
-        else:
-            assert not life.run(anchor=True)
-            life.chain.mine()
-            assert life.run(failpoint=first)
-        life.chain.mine()
-        killed = life.run(failpoint=second, anchor=anchors_again)
-        if not killed and FAILPOINTS.index(second) >= RECEIPT:
-            life.chain.mine(3)
-            killed = life.run(failpoint=second)
-        assert killed, second
-        _finish_and_check(life, queued=bool(life.state()[0]))
+        life = Life(server, folder / second)
+        life.die_at(first, anchor=first in SENDING)
+        life.die_at(second, anchor=first == "anchor.before_queue" or number % 2 == 0)
+        life.finish_and_check()
 
 
-def _passes(first: str, second: str, anchors_again: bool) -> bool:
-    """Say whether the process after a kill at `first` comes by `second`."""
-    if FAILPOINTS.index(second) < 2:
-        return anchors_again
-    if first == "anchor.before_queue" and not anchors_again:
-        return False
-    return FAILPOINTS.index(second) >= FAILPOINTS.index(RESUMES_AT[first])
+@pytest.mark.parametrize("first", FAILPOINTS)
+def test_the_next_process_goes_on_where_the_killed_one_stopped(server, folder, first):
+    """Nothing that was done is done again, and nothing is skipped."""
+    life = Life(server, folder)
+    life.die_at(first, anchor=first in SENDING)
+    if first in ("anchor.submitted", "anchor.receipt"):
+        life.chain.mine(3)
+    passed = folder / "passed"
+    assert not life.run(passed=str(passed), anchor=first == "anchor.before_queue")
+    assert passed.read_text().split()[0] == RESUMES_AT[first]
 
 
-def _finish_and_check(life: Life, *, queued: bool = True) -> None:
-    life.run()
-    life.chain.mine(3)
-    life.run()
-    rows, count = life.state()
-    assert [row.state for row in rows] == ([JournalState.FINAL] if queued else [])
-    assert count == (1 if queued else 0)
-    for row in rows:
-        assert row.prepared is not None
-        assert life.chain.find(row.reference).payload.hex() == row.prepared.payload_hex
-
-
-@pytest.mark.parametrize("first", FAILPOINTS[:RECEIPT])
+@pytest.mark.parametrize("first", SENDING)
 def test_after_recovery_running_again_changes_nothing(server, folder, first):
-    life = Life(server, folder, LATER)
+    life = Life(server, folder)
     assert life.run(anchor=True, failpoint=first)
     assert bool(life.state()[0]) is (first != "anchor.before_queue")
-    assert life.state()[1] == (1 if FAILPOINTS.index(first) >= FAILPOINTS.index("anchor.after_submit") else 0)
-    life.run(anchor=True)
-    _finish_and_check(life)
+    assert life.state()[1] == (1 if SENDING.index(first) >= SENDING.index("anchor.after_submit") else 0)
+    life.finish_and_check()
     before = Journal(life.base).path.read_bytes()
     life.run()
     life.run(anchor=True)
@@ -149,15 +181,43 @@ def test_after_recovery_running_again_changes_nothing(server, folder, first):
 
 @pytest.mark.parametrize("failpoint", ["anchor.before_submit", "anchor.after_submit", "anchor.submitted"])
 def test_killed_while_the_same_bytes_go_out_again_after_a_reorg(server, folder, failpoint):
-    life = Life(server, folder, LATER)
+    life = Life(server, folder)
     life.run(anchor=True)
     life.chain.mine()
     life.run()
     (row,), _ = life.state()
     life.chain.reorg(1, keep=False)
     assert life.run(failpoint=failpoint)
-    _finish_and_check(life)
+    life.finish_and_check()
     assert life.state()[0][0].reference == row.reference
+
+
+@pytest.mark.parametrize("failpoint", ["anchor.before_submit", "anchor.after_submit", "anchor.submitted"])
+def test_killed_around_the_sending_of_a_replacement_that_comes_too_late(server, folder, failpoint):
+    """The outbid anchor is included while the process is dead."""
+    life = Life(server, folder)
+    life.run(anchor=True)
+    ((row,), _) = life.state()
+    life.lead_to("anchor.replacement")
+    assert life.run(failpoint=failpoint)
+    life.chain.evict()
+    life.chain.take(bytes.fromhex(row.prepared.payload_hex))
+    life.chain.set_fees()
+    life.chain.mine()
+    life.finish_and_check()
+    ((after,), _) = life.state()
+    assert after.reference == row.reference
+    assert len(after.attempts) == 2
+
+
+@pytest.mark.parametrize("failpoint", ["", *SENDING[2:]])
+def test_killed_while_a_lost_journal_is_made_up_for(server, folder, failpoint):
+    life = Life(server, folder)
+    life.run(anchor=True)
+    Journal(life.base).path.unlink()
+    passes = failpoint in ("", "anchor.before_find")
+    assert life.run(anchor=True, failpoint=failpoint) is (passes and bool(failpoint))
+    life.finish_and_check()
 
 
 def test_an_interpreter_of_its_own_is_killed_by_the_environment_alone(tmp_path):
@@ -228,12 +288,12 @@ def test_some_of_the_processes_are_killed(server, folder):
 
 @pytest.mark.parametrize("full_from", ["", *FAILPOINTS])
 def test_no_space_from_anywhere_on_loses_and_repeats_nothing(server, folder, full_from):
-    life = Life(server, folder, {"alpha": {**LATER["alpha"], "finality_depth": 1}})
+    life = Life(server, folder)
     job: dict[str, Any] = {"base": str(folder), "networks": life.networks, "full_from": full_from}
-    flushes = full_from in FAILPOINTS[RECEIPT:]
+    flushes = full_from not in ("", *SENDING)
     if flushes:
         life.run(anchor=True)
-        life.chain.mine()
+        life.lead_to(full_from)
     else:
         job["anchor"] = ["root"]
     (code,) = server.run(job)
@@ -243,5 +303,4 @@ def test_no_space_from_anywhere_on_loses_and_repeats_nothing(server, folder, ful
     rows, count = life.state()
     assert len(rows) == (1 if stored else 0)
     assert count == 0 or rows[0].prepared is not None, "what is on the network was written down before"
-    life.run(anchor=True)
-    _finish_and_check(life)
+    life.finish_and_check()

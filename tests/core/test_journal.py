@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import resource
 import shutil
@@ -30,8 +31,8 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "artifacts", busy_timeout_s=0.05)
 
 
-def prepared(row: JournalRow) -> Prepared:
-    return Prepared(network=row.network, commitment=row.commitment, reference="tx-1", payload_hex="abcd")
+def prepared(row: JournalRow, number: str = "1") -> Prepared:
+    return Prepared(network=row.network, commitment=row.commitment, reference=f"tx-{number}", payload_hex="abcd")
 
 
 def receipt(row: JournalRow, state: ReceiptState, **changes: object) -> Receipt:
@@ -45,7 +46,9 @@ def filled(journal: Journal) -> Journal:
     journal.record_receipt(journal.record_prepared(first, prepared(first)), receipt(first, ReceiptState.FINAL))
     second = journal.enqueue(ONE, "beta", NO_METADATA)
     journal.record_prepared(second, prepared(second))
-    journal.record_error(journal.enqueue(TWO, "alpha", NO_METADATA), "not reachable")
+    third = journal.enqueue(TWO, "alpha", NO_METADATA)
+    third = journal.record_replacement(journal.record_prepared(third, prepared(third)), prepared(third, "2"), "outbid")
+    journal.record_error(journal.record_conflict(third, "its nonce was used"), "not reachable")
     return journal
 
 
@@ -97,6 +100,42 @@ def test_what_a_network_rejected_can_be_queued_again(journal):
     assert (row.state, row.error, row.is_open, row.reference) == (JournalState.REJECTED, "no funds", False, "tx-1")
     again = journal.enqueue(ONE, "alpha", NO_METADATA)
     assert (again.id, again.state, again.error, again.prepared) == (row.id, JournalState.QUEUED, None, None)
+    assert [(attempt.prepared, attempt.ended) for attempt in again.earlier] == [(row.prepared, "no funds")]
+
+
+def test_every_attempt_at_an_anchor_is_kept_in_its_order(journal):
+    row = journal.enqueue(ONE, "alpha", NO_METADATA)
+    other = journal.enqueue(TWO, "alpha", NO_METADATA)
+    journal.record_conflict(journal.record_prepared(other, prepared(other, "9")), "another row's")
+    first, second, third, fourth = (prepared(row, number) for number in "1234")
+    row = journal.record_prepared(row, first)
+    assert (row.attempts, row.earlier) == ((first,), ())
+    row = journal.record_receipt(row, receipt(row, ReceiptState.PENDING))
+    row = journal.record_replacement(row, second, "outbid by\ntx-2")
+    assert (row.state, row.receipt, row.prepared, row.reference) == (JournalState.PREPARED, None, second, "tx-2")
+    assert [(attempt.prepared, attempt.ended) for attempt in row.earlier] == [(first, "outbid by tx-2")]
+    row = journal.record_receipt(row, receipt(row, ReceiptState.PENDING))
+    row = journal.record_conflict(row, "its nonce\x1b was used")
+    assert (row.state, row.receipt, row.prepared, row.reference) == (JournalState.QUEUED, None, None, None)
+    assert (row.error, row.is_open, row.attempts) == ("its nonce was used", True, (second, first))
+    row = journal.record_replacement(journal.record_prepared(row, third), fourth, "outbid")
+    assert row.attempts == (fourth, third, second, first)
+    assert [attempt.ended for attempt in row.earlier] == ["outbid by tx-2", "its nonce was used", "outbid"]
+    row = journal.record_receipt(row, receipt(row, ReceiptState.INCLUDED, reference="tx-1"))
+    assert (row.reference, row.prepared) == ("tx-1", fourth), "an older attempt was included"
+    assert Journal(journal.path.parent).rows()[0] == row
+    assert len(journal.rows()[1].attempts) == 1
+
+
+def test_a_found_anchor_that_is_dropped_is_queued(journal):
+    """There are no bytes of it here that could be sent again."""
+    row = journal.enqueue(ONE, "alpha", NO_METADATA)
+    row = journal.record_receipt(row, receipt(row, ReceiptState.INCLUDED))
+    assert (row.reference, row.attempts) == ("tx-1", ())
+    row = journal.record_dropped(row)
+    assert (row.state, row.receipt, row.reference) == (JournalState.QUEUED, None, None)
+    row = journal.record_conflict(row, "nothing was prepared")
+    assert row.earlier == ()
 
 
 def test_an_error_keeps_the_state_and_the_next_success_clears_it(journal):
@@ -306,6 +345,30 @@ def test_rows_edited_by_hand_are_refused_by_their_number(journal):
         shutil.rmtree(copy.path.parent)
 
 
+def test_earlier_attempts_edited_by_hand_are_refused_by_their_row(journal):
+    filled(journal)
+    for statement in (
+        "UPDATE attempts SET prepared = (SELECT prepared FROM anchors WHERE id = 2) WHERE id = 1",
+        "UPDATE attempts SET prepared = 'text' WHERE id = 1",
+        "UPDATE attempts SET ended = 'never' WHERE id = 2",
+        "UPDATE attempts SET ended = x'00' WHERE id = 2",
+        "UPDATE attempts SET ended_at = '2026-01-01T00:00:00Z' WHERE id = 1",
+        "UPDATE attempts SET checksum = x'00' WHERE id = 2",
+    ):
+        copy = Journal(Path(shutil.copytree(journal.path.parent, journal.path.parent.with_name("copy"))))
+        edit(copy, statement)
+        with pytest.raises(StorageError, match="an earlier attempt of row 3 is damaged") as failure:
+            copy.rows()
+        assert "docs/journal.md" in failure.value.hint
+        assert [row.id for row in copy.rows(commitment=ONE)] == [1, 2]
+        with pytest.raises(StorageError, match="an earlier attempt of row 3 is damaged"):
+            copy.find(TWO, "alpha")
+        shutil.rmtree(copy.path.parent)
+    edit(journal, "UPDATE attempts SET anchor = 2 WHERE id = 1")
+    with pytest.raises(StorageError, match="an earlier attempt of row 2 is damaged"):
+        journal.rows()
+
+
 def test_a_damaged_row_is_not_overwritten(journal):
     row = filled(journal).find(ONE, "beta")
     edit(journal, "UPDATE anchors SET error = 'edited' WHERE id = ?", row.id)
@@ -383,6 +446,8 @@ def test_a_torn_write_ahead_log_shows_an_earlier_state_or_says_that_it_is_damage
         states.append(journal.rows())
         row = journal.record_prepared(row, prepared(row))
         states.append(journal.rows())
+        row = journal.record_replacement(row, prepared(row, "2"), "outbid")
+        states.append(journal.rows())
         journal.record_receipt(row, receipt(row, ReceiptState.FINAL))
         states.append(journal.rows())
         data, log = (Path(f"{journal.path}{end}").read_bytes() for end in ("", "-wal"))
@@ -396,7 +461,7 @@ def test_a_torn_write_ahead_log_shows_an_earlier_state_or_says_that_it_is_damage
         assert found in states
         seen.append(states.index(found))
     assert seen == sorted(seen)
-    assert len(set(seen)) >= 3, "the cuts must fall between different commits"
+    assert len(set(seen)) >= 4, "the cuts must fall between different commits"
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"not a database, but long enough to look at" * 10])
@@ -423,6 +488,159 @@ def test_a_newer_format_is_refused_with_the_way_out(journal):
     with pytest.raises(StorageError, match=r"format version 3 is newer than this program knows \(2\)") as failure:
         journal.rows()
     assert failure.value.hint == "upgrade mrv-provenance"
+
+
+# Version 1, as it was written before there were earlier attempts.
+
+V1_TABLE = """
+CREATE TABLE anchors (
+    id INTEGER PRIMARY KEY,
+    commitment TEXT NOT NULL,
+    network TEXT NOT NULL,
+    metadata BLOB NOT NULL,
+    state TEXT NOT NULL,
+    prepared BLOB,
+    receipt BLOB,
+    error TEXT,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    checksum BLOB NOT NULL,
+    UNIQUE (commitment, network)
+)
+""".strip()
+
+
+def v1_checksum(*fields: str | bytes | None) -> bytes:
+    parts = []
+    for field in fields:
+        kind = b"\0" if field is None else b"\1" if isinstance(field, str) else b"\2"
+        content = field.encode() if isinstance(field, str) else field
+        parts.append(kind if content is None else kind + len(content).to_bytes(8, "big") + content)
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+@pytest.fixture
+def old_journal(journal: Journal) -> Journal:
+    """A journal as version 1 left it: one final row, one prepared."""
+    fields = {"commitment": ONE, "payload_hex": "abcd", "reference": "tx-1"}
+    first, second = (Prepared(network=name, **fields).to_bytes() for name in ("alpha", "beta"))
+    values = {"reference": "tx-1", "driver": "memory", "network_id": "m", "embedded": True}
+    final = Receipt(network="alpha", commitment=ONE, state=ReceiptState.FINAL, submitted_at=utc_now(), **values)
+    times = ("2026-11-22T08:00:00Z", "2026-11-22T08:00:01Z")
+    rows = [
+        (str(ONE), "alpha", b'{"run_id":"run-1"}', "final", first, final.to_bytes(), None, *times),
+        (str(ONE), "beta", b"{}", "prepared", second, None, "not reachable", *times),
+    ]
+    journal.path.parent.mkdir()
+    with closing(sqlite3.connect(journal.path)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(V1_TABLE)
+        database.execute("PRAGMA user_version = 1")
+        for number, row in enumerate(rows, 1):
+            values = (number, *row, v1_checksum(*row))
+            database.execute("INSERT INTO anchors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        database.commit()
+    return journal
+
+
+def version_of(journal: Journal) -> int:
+    with closing(sqlite3.connect(journal.path)) as database:
+        return database.execute("PRAGMA user_version").fetchone()[0]
+
+
+def test_a_journal_of_version_1_is_read_as_it_is(old_journal):
+    before = old_journal.path.read_bytes()
+    rows = old_journal.rows()
+    assert [(row.state, row.reference, row.earlier, row.error) for row in rows] == [
+        (JournalState.FINAL, "tx-1", (), None),
+        (JournalState.PREPARED, "tx-1", (), "not reachable"),
+    ]
+    assert [row.network for row in old_journal.rows(run_id="run-1")] == ["alpha"]
+    assert (old_journal.path.read_bytes(), version_of(old_journal)) == (before, 1)
+
+
+def test_a_journal_of_version_1_is_brought_up_to_date_by_the_first_write(old_journal):
+    before = old_journal.rows()
+    row = old_journal.find(ONE, "beta")
+    row = old_journal.record_replacement(row, prepared(row, "2"), "outbid")
+    assert [attempt.prepared for attempt in row.earlier] == [before[1].prepared]
+    assert version_of(old_journal) == 2
+    again = Journal(old_journal.path.parent)
+    assert again.rows() == [before[0], row]
+    assert again.enqueue(TWO, "beta", NO_METADATA).id == 3
+
+
+def test_a_write_that_fails_leaves_version_1(old_journal):
+    row = old_journal.find(ONE, "beta")
+    edit(old_journal, "DELETE FROM anchors WHERE id = ?", row.id)
+    with pytest.raises(StorageError, match=f"row {row.id} is gone"):
+        old_journal.record_error(row, "why")
+    assert version_of(old_journal) == 1
+    assert len(old_journal.rows()) == 1
+
+
+def test_an_older_object_goes_on_after_another_process_has_brought_it_up_to_date(old_journal):
+    assert len(old_journal.rows()) == 2
+    Journal(old_journal.path.parent).enqueue(TWO, "beta", NO_METADATA)
+    row = old_journal.record_conflict(old_journal.find(ONE, "beta"), "why")
+    assert len(row.earlier) == 1
+
+
+def test_threads_bring_one_journal_up_to_date_once(old_journal):
+    threads = [
+        threading.Thread(
+            target=Journal(old_journal.path.parent).enqueue, args=(commitment_of(str(i)), "alpha", NO_METADATA)
+        )
+        for i in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(old_journal.rows()), version_of(old_journal)) == (10, 2)
+
+
+@needs_mounts
+def test_a_read_only_journal_of_version_1_can_be_read(old_journal):
+    program = """
+        print(*[row.state for row in journal.rows()])
+        try:
+            journal.enqueue(Digest("sha256", bytes(32)), "alpha", {})
+        except MrvError as error:
+            print(type(error).__name__, error.hint)
+    """
+    told = run_on_mount(READ_ONLY, program, old_journal.path.parent)
+    assert told == ["final prepared", "StorageError the folder or the file cannot be written; check their permissions"]
+    assert version_of(old_journal) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "statement"),
+    [
+        (1, "CREATE TABLE attempts (id INTEGER PRIMARY KEY)"),
+        (2, "SELECT 1"),
+        (2, "CREATE TABLE attempts (id INTEGER PRIMARY KEY)"),
+        (2, "CREATE TABLE other (id INTEGER PRIMARY KEY)"),
+    ],
+)
+def test_tables_that_are_not_those_of_the_version_are_refused(old_journal, version, statement):
+    edit(old_journal, f"PRAGMA user_version = {version}")
+    edit(old_journal, statement)
+    with pytest.raises(StorageError, match="not an intact journal"):
+        old_journal.rows()
+
+
+def test_bytes_of_version_1_that_flip_are_found(old_journal, tmp_path):
+    rows, data = old_journal.rows(), old_journal.path.read_bytes()
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    places = [i for i, byte in enumerate(data) if byte][::7]
+    outcomes = []
+    for place in places:
+        (damaged / old_journal.path.name).write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        outcomes.append(outcome(Journal(damaged)))
+        assert outcomes[-1] in (None, rows), f"byte {place}"
+    assert outcomes.count(None) > len(places) / 2
 
 
 # Together.

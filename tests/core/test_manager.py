@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anchoring import chain_of, commitment_of, make_manager, memory_registry
+from anchoring import FakeTime, chain_of, commitment_of, make_manager, memory_registry
 
 from mrv_core.config import load_config
 from mrv_core.errors import (
@@ -33,21 +33,6 @@ from mrv_core.testing.memory import Fault, MemoryDriver
 
 ONE, TWO, THREE = commitment_of("one"), commitment_of("two"), commitment_of("three")
 LATER: dict[str, Any] = {"instant_mining": False, "finality_depth": 3}
-
-
-class FakeTime:
-    """A clock that moves only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.sleeps: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.now += seconds
-
-    def clock(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -244,6 +229,7 @@ def test_no_step_begins_after_the_deadline(make, time):
     driver.prepare = lambda *args: (time.sleep(11), prepare(*args))[1]
     outcome = manager.anchor(ONE)["alpha"]
     assert str(outcome.error) == "alpha: no answer within 10 s"
+    join_workers("alpha")
     assert (row_of(manager).state, count(manager)) == (JournalState.PREPARED, 0)
 
 
@@ -255,6 +241,7 @@ def test_an_anchor_behind_slow_older_ones_stays_queued_without_blame(make, time)
     submit = driver.submit
     driver.submit = lambda prepared: (time.sleep(11), submit(prepared))[1]
     outcome = manager.anchor(TWO)["alpha"]
+    join_workers("alpha")
     assert row_of(manager, ONE).state is JournalState.FINAL
     assert "no answer within 10 s" in str(outcome.error)
     assert (row_of(manager, TWO).state, row_of(manager, TWO).error) == (JournalState.QUEUED, None)

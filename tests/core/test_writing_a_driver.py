@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mrv_core.driver import AnchorDriver
+from mrv_core.driver import AnchorDriver, ReplacingDriver, SearchingDriver
 from mrv_core.testing.conformance import DriverConformance
 from mrv_core.testing.memory import Fault
 
@@ -47,7 +47,7 @@ def python(project: Path, *arguments: str) -> str:
 def test_the_driver_passes_the_suite(project):
     output = python(project, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "tests")
     passed = re.search(r"(\d+) passed", output)
-    scenarios = [name for name in vars(DriverConformance) if name.startswith("test_")]
+    scenarios = [name for name in dir(DriverConformance) if name.startswith("test_")]
     assert passed is not None
     assert int(passed[1]) > len(scenarios), "some scenarios are parametrised, few are skipped"
     assert "failed" not in output
@@ -69,9 +69,10 @@ def test_the_driver_is_found_and_configured(project):
 
 def test_the_page_names_everything():
     page = PAGE.read_text(encoding="utf-8")
-    hooks = [name for name in vars(DriverConformance) if not name.startswith(("_", "test_", "anchor"))]
-    methods = [name for name in vars(AnchorDriver) if callable(getattr(AnchorDriver, name)) and name[0] != "_"]
-    assert {"settle", "reorg", "context"} <= set(hooks)
-    assert {"prepare", "verify", "close"} <= set(methods)
+    hooks = [name for name in dir(DriverConformance) if not name.startswith(("_", "test_")) and name != "anchor"]
+    protocols = (AnchorDriver, ReplacingDriver, SearchingDriver)
+    methods = [name for kind in protocols for name in vars(kind) if callable(getattr(kind, name)) and name[0] != "_"]
+    assert {"settle", "reorg", "context", "overtake"} <= set(hooks)
+    assert {"prepare", "verify", "close", "replace", "find"} <= set(methods)
     missing = [name for name in (*hooks, *methods, *Fault) if f"`{name}" not in page]
     assert not missing

@@ -14,11 +14,12 @@ the driver's capabilities or a hook say that there is nothing to check, never be
 
 import pytest
 
-# Before the import below, so that a failing assertion of the suite shows its values.
-pytest.register_assert_rewrite("mrv_core.testing.conformance.suite")
+# Before the imports below, so that a failing assertion of the suite shows its values.
+pytest.register_assert_rewrite(*(f"mrv_core.testing.conformance.{name}" for name in ("attempts", "hooks", "suite")))
 
 from mrv_core.testing.conformance.forgeries import altered, commitment_of, forgeries, mutations, secrets_in  # noqa: E402
-from mrv_core.testing.conformance.suite import INCLUDED, REFUSALS, DriverConformance  # noqa: E402
+from mrv_core.testing.conformance.hooks import INCLUDED, REFUSALS  # noqa: E402
+from mrv_core.testing.conformance.suite import DriverConformance  # noqa: E402
 
 __all__ = [
     "INCLUDED",

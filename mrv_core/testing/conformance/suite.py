@@ -4,13 +4,10 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import pytest
 
@@ -18,94 +15,19 @@ from mrv_core.driver import AnchorDriver, DriverContext
 from mrv_core.errors import AnchorNotFoundError, BackendError, FormatError, MrvError, VerificationError
 from mrv_core.hashing import Digest, HashFactory
 from mrv_core.models import NO_METADATA, Metadata, Prepared, Receipt, ReceiptState, VerifiedAnchor
+from mrv_core.testing.conformance.attempts import AttemptScenarios
 from mrv_core.testing.conformance.forgeries import altered, commitment_of, forgeries, secrets_in
+from mrv_core.testing.conformance.hooks import INCLUDED, REFUSALS, is_refused
 
-REFUSALS: Final = (VerificationError, AnchorNotFoundError, BackendError, FormatError)
-"""How a driver may say that it does not confirm something."""
-INCLUDED: Final = frozenset({ReceiptState.INCLUDED, ReceiptState.FINAL})
 THREADS: Final = 8
 
 
-def _is_refused(method: Callable[..., object], *arguments: object) -> bool:
-    """Tell whether a call is refused; any exception that is not a refusal goes through and fails the test."""
-    try:
-        method(*arguments)
-    except REFUSALS:
-        return True
-    return False
-
-
-class DriverConformance:
+class DriverConformance(AttemptScenarios):
     """The suite; see the package for an example.
 
     A subclass sets `driver_class` and overrides the fixture `context`; the other fixture and the hooks only where
     the defaults do not fit.
     """
-
-    driver_class: ClassVar[type[AnchorDriver]]
-
-    @pytest.fixture
-    def context(self) -> DriverContext:
-        """Settings and folder of a network that can be used; one secret in the settings, if they can hold any."""
-        raise NotImplementedError("override the fixture `context`")
-
-    @pytest.fixture
-    def driver(self, context: DriverContext) -> Iterator[AnchorDriver]:
-        """A driver ready to anchor on the network of `context`."""
-        driver = self.driver_class(context)
-        yield driver
-        driver.close()
-
-    # What only the network's own tests know.
-
-    def settle(self, driver: AnchorDriver) -> None:
-        """Make the network include what was submitted: mine blocks. Needed where `mines_later` is set."""
-
-    def reopen(self, context: DriverContext) -> AnchorDriver:
-        """Return one more driver on the same network, as another process would build it."""
-        return self.driver_class(context)
-
-    def elsewhere(self, driver: AnchorDriver, context: DriverContext) -> AnchorDriver | None:
-        """Return a driver on *another* network of the same kind, or None. Embedded ones only need another folder."""
-        if not driver.capabilities.embedded:
-            return None
-        return self.driver_class(replace(context, store_dir=context.store_dir.with_name("elsewhere")))
-
-    def count(self, driver: AnchorDriver, commitment: Digest) -> int | None:
-        """Count the anchors of a commitment by asking the network, not the driver. None if it cannot be counted."""
-        return None
-
-    def reorg(self, driver: AnchorDriver) -> bool:
-        """Make the network drop the last blocks, with everything anchored; False if it cannot."""
-        return False
-
-    def remove_store(self, driver: AnchorDriver, context: DriverContext) -> bool:
-        """Make the network disappear; False if it cannot. Embedded ones live in their folder."""
-        if not driver.capabilities.embedded:
-            return False
-        shutil.rmtree(context.store_dir)
-        return True
-
-    # Helpers.
-
-    def anchor(self, driver: AnchorDriver, commitment: Digest, metadata: Metadata = NO_METADATA) -> Receipt:
-        """Anchor as core does, wait for inclusion, and return the upgraded receipt."""
-        receipt = driver.submit(driver.prepare(commitment, metadata))
-        self.settle(driver)
-        return driver.upgrade(receipt)
-
-    def _assert_count(self, driver: AnchorDriver, commitment: Digest, expected: int) -> None:
-        counted = self.count(driver, commitment)
-        assert counted in (None, expected), f"the network holds {counted} anchors, not {expected}"
-
-    def _assert_anchors_or_refuses(self, driver: AnchorDriver, commitment: Digest, metadata: Metadata) -> None:
-        try:
-            prepared = driver.prepare(commitment, metadata)
-        except MrvError:
-            return
-        receipt = driver.submit(prepared)
-        self.settle(driver)
-        assert driver.verify(driver.upgrade(receipt), commitment).commitment == commitment
 
     # Preparing and submitting.
 
@@ -119,8 +41,8 @@ class DriverConformance:
             driver.lookup(prepared.reference)
         claim = altered(real, commitment=commitment, reference=prepared.reference, block_time=None, evidence={})
         for state in ReceiptState:
-            assert _is_refused(driver.verify, altered(claim, state=state), commitment)
-        assert _is_refused(driver.upgrade, altered(claim, state=ReceiptState.PENDING))
+            assert is_refused(driver.verify, altered(claim, state=state), commitment)
+        assert is_refused(driver.upgrade, altered(claim, state=ReceiptState.PENDING))
         self._assert_count(driver, commitment, 0)
 
     def test_reference_is_known_before_submission(self, driver: AnchorDriver, context: DriverContext) -> None:
@@ -317,7 +239,7 @@ class DriverConformance:
             what
             for what, forged in forgeries(receipt)
             for commitment in {forged.commitment, receipt.commitment}
-            if not _is_refused(driver.verify, forged, commitment)
+            if not is_refused(driver.verify, forged, commitment)
         ]
         assert not accepted, f"accepted although changed: {', '.join(accepted)}"
 
@@ -339,7 +261,7 @@ class DriverConformance:
         assert mine.reference != theirs.reference
         parts: dict[str, Any] = {"reference": theirs.reference, "block_time": theirs.block_time}
         for changes in ({"reference": theirs.reference}, parts, {**parts, "evidence": theirs.evidence}):
-            assert _is_refused(driver.verify, altered(mine, **changes), mine.commitment), sorted(changes)
+            assert is_refused(driver.verify, altered(mine, **changes), mine.commitment), sorted(changes)
 
     def test_receipt_of_another_network_is_refused(self, driver: AnchorDriver, context: DriverContext) -> None:
         """A receipt of one network is shown to another network of the same kind."""
@@ -349,7 +271,7 @@ class DriverConformance:
         receipt = self.anchor(driver, commitment_of("here"))
         self.anchor(other, commitment_of("there"))
         assert driver.verify(receipt, receipt.commitment)
-        assert _is_refused(other.verify, receipt, receipt.commitment)
+        assert is_refused(other.verify, receipt, receipt.commitment)
         with pytest.raises(AnchorNotFoundError):
             other.lookup(receipt.reference)
         other.close()
