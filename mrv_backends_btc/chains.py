@@ -19,6 +19,7 @@ class Chain:
         rpc_port: Port on which a node answers if it is not told another.
         easiest_bits: Compact form of the largest target that a block may have.
         min_work: Least work that a header of an anchor must have cost by default, as a power of two of hashes.
+        max_work: More than a header of the chain has ever cost, as a power of two: one that cost as much is of another.
         finality: Confirmations that make an anchor FINAL by default.
     """
 
@@ -27,6 +28,7 @@ class Chain:
     rpc_port: int
     easiest_bits: int
     min_work: int
+    max_work: int
     finality: int
 
     @property
@@ -37,7 +39,7 @@ class Chain:
 
 # Genesis hashes and limits as `getblockhash 0` and `getblockchaininfo` of a node give them. The floors of work: a block
 # of the main chain has cost more than 2^70 hashes since 2017 and costs about 2^79 now. The test chains have blocks of
-# the least difficulty by their rules, so their floors only repeat those.
+# the least difficulty by their rules, so their floors only repeat those; on regtest it never changes.
 _ALL: Final = (
     Chain(
         name="main",
@@ -45,6 +47,7 @@ _ALL: Final = (
         rpc_port=8332,
         easiest_bits=0x1D00FFFF,
         min_work=70,
+        max_work=256,
         finality=6,
     ),
     Chain(
@@ -53,6 +56,7 @@ _ALL: Final = (
         rpc_port=18332,
         easiest_bits=0x1D00FFFF,
         min_work=32,
+        max_work=70,
         finality=6,
     ),
     Chain(
@@ -61,6 +65,7 @@ _ALL: Final = (
         rpc_port=48332,
         easiest_bits=0x1D00FFFF,
         min_work=32,
+        max_work=70,
         finality=6,
     ),
     Chain(
@@ -69,6 +74,7 @@ _ALL: Final = (
         rpc_port=38332,
         easiest_bits=0x1E0377AE,
         min_work=22,
+        max_work=40,
         finality=6,
     ),
     Chain(
@@ -77,6 +83,7 @@ _ALL: Final = (
         rpc_port=18443,
         easiest_bits=0x207FFFFF,
         min_work=0,
+        max_work=2,
         finality=1,
     ),
 )

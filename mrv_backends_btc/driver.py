@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from mrv_backends_btc.evidence import CheckedAnchor, check_evidence
 from mrv_backends_btc.locate import Locator
 from mrv_backends_btc.merkle import check_place
 from mrv_backends_btc.node import Node
-from mrv_backends_btc.offline import DRIVER, anchor_facts, check_claims, check_floor, check_time
+from mrv_backends_btc.offline import DRIVER, TXID, anchor_facts, check_claims, check_floor, check_time
 from mrv_backends_btc.ots_evidence import FORMAT as OTS_FORMAT
 from mrv_backends_btc.ots_evidence import REFERENCE_PREFIX
 from mrv_backends_btc.ots_export import BatchPlace, OtsExport, export_ots
@@ -35,8 +34,6 @@ from mrv_core.hashing import Digest
 from mrv_core.models import DriverStatus, Metadata, Prepared, Receipt, ReceiptState, VerifiedAnchor
 from mrv_core.provenance_tree import NodeProof
 
-_TXID: Final = re.compile(r"[0-9a-f]{64}")
-
 
 class BitcoinDriver:
     """Anchors in Bitcoin through a node; also makes and checks OpenTimestamps proofs. Thread-safe.
@@ -55,8 +52,8 @@ class BitcoinDriver:
         name = self._settings.wallet
         self._wallet = None if name is None else Wallet(self._rpc, name)
         spending = None if self._wallet is None else Spending(self._rpc, self._node, self._wallet)
-        self._locator = Locator(self._network, self._node, self._wallet, spending, self._settings)
-        self._ots = OtsReceipts(self._network, self._node, self._locator, self._chain)
+        self._locator = Locator(self._network, self._node, self._wallet, self._settings)
+        self._ots = OtsReceipts(self._network, self._node, self._locator, self._settings)
         self._submission = Submission(self._rpc, self._node, self._locator, spending, self._settings.final_after)
         self._payments = (
             None
@@ -266,8 +263,6 @@ class BitcoinDriver:
         for claim, (claimed, actual) in claims.items():
             if claimed != actual:
                 raise VerificationError(f"the receipt claims {claim} {claimed[:80]!r}, but it is {actual!r}")
-        if not receipt.evidence and not _TXID.fullmatch(receipt.reference):
-            raise VerificationError(f"the receipt's reference is no transaction id: {receipt.reference[:80]!r}")
 
     def _check(self, receipt: Receipt, commitment: Digest) -> CheckedAnchor:
         checked = check_evidence(receipt.evidence, receipt.reference, commitment, self._chain)
@@ -311,7 +306,7 @@ class BitcoinDriver:
 
 
 def _check_txid(reference: str) -> None:
-    if not _TXID.fullmatch(reference):
+    if not TXID.fullmatch(reference):
         raise FormatError(f"{reference[:80]!r} is no transaction id", hint="it has 64 lower-case hexadecimal digits")
 
 

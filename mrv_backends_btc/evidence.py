@@ -143,7 +143,7 @@ def _check(evidence: BitcoinEvidence, reference: str, commitment: Digest, chain:
     header = parse_header(bytes.fromhex(evidence.header))
     branch, coinbase_branch = _branch(evidence.merkle_branch), _branch(evidence.coinbase_branch)
     if transaction.txid_hex != reference:
-        raise VerificationError(f"the evidence holds transaction {transaction.txid_hex}, not {reference[:80]}")
+        raise VerificationError(f"the evidence holds transaction {transaction.txid_hex}, not {reference[:80]!r}")
     if dict(commitments_in(transaction)).get(evidence.output_index) != commitment:
         raise VerificationError(f"output {evidence.output_index} of transaction {reference} is not for {commitment}")
     if (

@@ -31,6 +31,11 @@ def fee_of(rate: int, vsize: int) -> int:
     return -(-rate * vsize // 1000)
 
 
+def rate_of(fee: int, vsize: int) -> int:
+    """Return the rate of a fee in satoshis for `vsize` virtual bytes, rounded up."""
+    return -(-fee * 1000 // vsize)
+
+
 class Fees:
     """Chooses rates. Thread-safe.
 
@@ -61,25 +66,21 @@ class Fees:
             )
         return min(max(self._wanted(), least), self.cap)
 
-    def rate_to_outbid(self, old_fee: int, vsize: int, entry: MempoolEntry | None) -> int | None:
+    def rate_to_outbid(self, entry: MempoolEntry) -> int | None:
         """Return the rate for a replacement, or None where the cap leaves no room for one.
 
         Args:
-            old_fee: Fee of what is replaced, satoshis.
-            vsize: Its virtual bytes.
-            entry: Its entry in the mempool, where it is there; its fee then also has to make up for what the
-                transactions that it spends pay too little.
+            entry: What is replaced; the fee also has to make up for what the transactions that it spends pay too
+                little.
 
         Raises:
             BackendError: the node cannot be asked.
         """
         mempool = self._rpc.ask(MempoolInfo, "getmempoolinfo")
         wanted = max(self._wanted(), self._least(mempool))
-        old = -(-old_fee * 1000 // vsize)
-        least = old + max(mempool.incrementalrelayfee, WALLET_INCREMENT)
-        if entry is not None:
-            missing = fee_of(wanted, entry.ancestorsize) - (entry.fees.ancestor - entry.fees.modified)
-            wanted = max(wanted, -(-missing * 1000 // vsize))
+        least = rate_of(entry.fees.base, entry.vsize) + max(mempool.incrementalrelayfee, WALLET_INCREMENT)
+        missing = fee_of(wanted, entry.ancestorsize) - (entry.fees.ancestor - entry.fees.modified)
+        wanted = max(wanted, rate_of(missing, entry.vsize))
         return min(max(wanted, least), self.cap) if least <= self.cap else None
 
     def _wanted(self) -> int:

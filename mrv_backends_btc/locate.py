@@ -12,8 +12,6 @@ from mrv_backends_btc.offline import DRIVER, check_floor
 from mrv_backends_btc.payload import commitments_in
 from mrv_backends_btc.replies import ListedTransaction
 from mrv_backends_btc.settings import BitcoinSettings
-from mrv_backends_btc.spending import Spending
-from mrv_backends_btc.transaction import Transaction
 from mrv_backends_btc.wallet import Wallet
 from mrv_core.errors import AnchorNotFoundError, BackendError, BackendUnavailableError
 from mrv_core.hashing import Digest
@@ -27,18 +25,15 @@ class Locator:
         network: Configured name.
         node: The node.
         wallet: Our wallet, or None where the network only verifies.
-        spending: What spends its outputs; None without a wallet.
         settings: Which chain, and when an anchor is final.
     """
 
-    def __init__(
-        self, network: str, node: Node, wallet: Wallet | None, spending: Spending | None, settings: BitcoinSettings
-    ) -> None:
+    def __init__(self, network: str, node: Node, wallet: Wallet | None, settings: BitcoinSettings) -> None:
         self._network = network
         self._node = node
         self._wallet = wallet
-        self._spending = spending
         self._settings = settings
+        self._known: dict[str, tuple[Digest, ...]] = {}
 
     def state(self, confirmations: int) -> ReceiptState:
         """Return how far an anchor has come with so many confirmations, the including block counted."""
@@ -121,40 +116,56 @@ class Locator:
         """Find our own anchor of a commitment: the oldest in the chain, else one on its way.
 
         Raises:
-            BackendUnavailableError: the wallet has one that is neither in the chain nor in the mempool, and may be
-                sent again at any time.
+            BackendUnavailableError: the wallet has one that is neither in the chain nor in the mempool, and may still
+                be included; or it does not know yet what it has.
             BackendError: the node cannot be asked, or no wallet is configured.
         """
-        if self._wallet is None or self._spending is None:
+        if self._wallet is None:
             raise BackendError(
                 f"{self._node.name}: no wallet is configured, so there is nothing to search",
                 hint="name the wallet that made the anchors with 'wallet'",
             )
+        self._wallet.check_scanned()
         held_back = None
-        for entry, transaction in self._own(self._wallet, commitment):
+        for entry in self._own(self._wallet, commitment):
             found = self.present(entry.txid)
             if found is not None:
                 return self.receipt(found, datetime.fromtimestamp(entry.time, UTC) if entry.time else None)
-            if self._spending.in_mempool(transaction.inputs) is None:
-                held_back = entry.txid
+            held_back = entry
         if held_back is None:
             return None
-        raise BackendUnavailableError(
-            f"{self._node.name}: transaction {held_back} of wallet {self._wallet.name!r} anchors it, but is in no "
-            "block and not in the mempool",
-            hint=f"send it again (sendrawtransaction), or give it up: bitcoin-cli abandontransaction {held_back}",
+        raise self._held_back(held_back, self._wallet.name)
+
+    def _own(self, wallet: Wallet, commitment: Digest) -> Iterator[ListedTransaction]:
+        """Yield the wallet's anchors of a commitment that may be included yet: those in blocks first, oldest first."""
+        for entry in sorted(wallet.sent(data_only=True), key=_age):
+            is_lost = entry.abandoned or entry.confirmations <= -self._settings.final_after
+            if not is_lost and commitment in self._commitments(wallet, entry.txid):
+                yield entry
+
+    def _commitments(self, wallet: Wallet, txid: str) -> tuple[Digest, ...]:
+        """Return what a transaction of the wallet commits to, which its id settles for ever: each is read once."""
+        if txid not in self._known:
+            known = wallet.transaction(txid)
+            if known is None:
+                return ()
+            transaction = self._node.parse(known.hex, txid, "gettransaction")
+            self._known[txid] = tuple(commitment for _, commitment in commitments_in(transaction))
+        return self._known[txid]
+
+    def _held_back(self, entry: ListedTransaction, wallet: str) -> BackendUnavailableError:
+        what = f"{self._node.name}: transaction {entry.txid} of wallet {wallet!r} anchors it, but"
+        if entry.confirmations < 0:
+            return BackendUnavailableError(
+                f"{what} what it spends is spent otherwise, {-entry.confirmations} blocks deep",
+                hint=f"after {self._settings.final_after} blocks it is anchored anew",
+                retryable=True,
+            )
+        return BackendUnavailableError(
+            f"{what} is in no block and not in the mempool",
+            hint=f"send it again (sendrawtransaction), or give it up: bitcoin-cli abandontransaction {entry.txid}",
             retryable=True,
         )
-
-    def _own(self, wallet: Wallet, commitment: Digest) -> Iterator[tuple[ListedTransaction, Transaction]]:
-        """Yield the wallet's anchors of a commitment that were not given up: those in blocks first, oldest first."""
-        entries = (entry for entry in wallet.spendings() if entry.confirmations >= 0 and not entry.abandoned)
-        for entry in sorted(entries, key=_age):
-            known = wallet.transaction(entry.txid)
-            if known is not None:
-                transaction = self._node.parse(known.hex, entry.txid, "gettransaction")
-                if commitment in dict(commitments_in(transaction)).values():
-                    yield entry, transaction
 
     def present(self, txid: str) -> Found | None:
         """Find a transaction through the wallet, in the mempool, or in the index of a node that has one."""

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from mrv_backends_btc.bytereader import displayed
 from mrv_backends_btc.chains import Chain
 from mrv_backends_btc.evidence import BitcoinEvidence, make_evidence
+from mrv_backends_btc.header import Header, parse_header
 from mrv_backends_btc.merkle import MerkleBlock, parse_merkle_block
 from mrv_backends_btc.replies import BlockInfo, ChainInfo, FoundTransaction, HeaderInfo
 from mrv_backends_btc.rpc import NOT_FOUND, NodeRpc
@@ -17,6 +18,8 @@ from mrv_core.errors import BackendError, BackendUnavailableError, FormatError, 
 from mrv_core.transport import RpcError
 
 _NO_SUCH_HEIGHT: Final = -8
+_MAX_HEIGHT: Final = 2**31 - 1
+"""Largest height that nodes take a question about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,9 @@ class Node:
         info = self._rpc.ask(ChainInfo, "getblockchaininfo")
         genesis = self._rpc.call("getblockhash", 0)
         if info.chain != self._chain.name or genesis != self._chain.genesis:
+            chain, first = self._rpc.mask(info.chain, 20), self._rpc.mask(str(genesis), 64)
             raise BackendError(
-                f"{self.name} is on the chain {info.chain[:20]!r} with first block {str(genesis)[:64]}, not on "
-                f"{self._chain.name!r}",
+                f"{self.name} is on the chain {chain!r} with first block {first}, not on {self._chain.name!r}",
                 hint="correct 'network' or 'rpc_url' in the configuration",
             )
         return info
@@ -107,25 +110,28 @@ class Node:
             raise self._rpc.unexpected("getblockheader")
         return info
 
-    def header_at(self, height: int) -> tuple[HeaderInfo, bytes] | None:
-        """Return the header at a height of the chain, also as its 80 bytes, or None where the chain is not so long.
+    def header_at(self, height: int) -> tuple[HeaderInfo, Header] | None:
+        """Return what the node knows of the block at a height, and its header; None where the chain is not so long.
 
         Raises:
-            BackendUnavailableError: not so long, at a node that has not caught up.
-            BackendError: it cannot be asked.
+            BackendUnavailableError: not so long, at a node that has not caught up; or the block left the chain
+                meanwhile.
+            BackendError: it cannot be asked, or contradicts itself.
         """
         try:
-            block_hash = self._rpc.call("getblockhash", height)
+            block_hash = self._rpc.call("getblockhash", min(height, _MAX_HEIGHT))
         except RpcError as error:
             if error.code != _NO_SUCH_HEIGHT:
                 raise
             self.check_synced()
             return None
-        data = self._rpc.call("getblockheader", block_hash, False)
-        info = self.header(block_hash) if isinstance(block_hash, str) else None
-        if info is None or not isinstance(data, str):
+        header = self._parse_header(self._rpc.call("getblockheader", block_hash, False))
+        info = self.header(header.hash_hex) if header.hash_hex == block_hash else None
+        if info is None or info.height != height:
             raise self._rpc.unexpected("getblockheader")
-        return info, self._bytes(data, "getblockheader")
+        if info.confirmations < 1:
+            raise self._left(info.hash)
+        return info, header
 
     def transaction(self, txid: str, block_hash: str | None = None) -> Found | None:
         """Find a transaction in the mempool, in the index of a node that has one, or in a block that is known.
@@ -162,9 +168,7 @@ class Node:
         block_hash = found.block_hash or ""
         info = self.header(block_hash)
         if info is None or info.confirmations < 1:
-            raise BackendUnavailableError(
-                f"{self.name}: block {block_hash} has just left the chain", hint="look again", retryable=True
-            )
+            raise self._left(block_hash)
         first = self._rpc.ask(BlockInfo, "getblock", block_hash, 1).tx[0]
         block = self._proof([first, found.transaction.txid_hex], block_hash)
         coinbase = self._rpc.call("getrawtransaction", first, False, block_hash)
@@ -175,8 +179,6 @@ class Node:
 
     def _proof(self, txids: list[str], block_hash: str) -> MerkleBlock:
         data = self._rpc.call("gettxoutproof", txids, block_hash)
-        if not isinstance(data, str):
-            raise self._rpc.unexpected("gettxoutproof")
         block = parse_merkle_block(self._bytes(data, "gettxoutproof"))
         if block.header.hash_hex != block_hash:
             raise VerificationError(f"{self.name}: the proof is of block {block.header.hash_hex}, not of {block_hash}")
@@ -216,8 +218,19 @@ class Node:
             raise self._rpc.unexpected("finalizepsbt")
         return transaction
 
-    def _bytes(self, text: str, method: str) -> bytes:
+    def _parse_header(self, text: Any) -> Header:
+        try:
+            return parse_header(self._bytes(text, "getblockheader"))
+        except FormatError:
+            raise self._rpc.unexpected("getblockheader") from None
+
+    def _bytes(self, text: Any, method: str) -> bytes:
         try:
             return bytes.fromhex(text)
-        except ValueError:
+        except (TypeError, ValueError):
             raise self._rpc.unexpected(method) from None
+
+    def _left(self, block_hash: str) -> BackendUnavailableError:
+        return BackendUnavailableError(
+            f"{self.name}: block {block_hash} has just left the chain", hint="look again", retryable=True
+        )

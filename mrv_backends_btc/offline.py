@@ -20,8 +20,9 @@ DRIVER: Final = "bitcoin"
 TIME_FACT: Final = "about two hours; read the time as a day"
 """How exact the time of a block is."""
 
-_NETWORK_ID = re.compile(r"bip122:[0-9a-f]{32}")
-_TXID = re.compile(r"[0-9a-f]{64}")
+TXID: Final = re.compile(r"[0-9a-f]{64}")
+"""A transaction id as explorers show it."""
+_NETWORK_ID: Final = re.compile(r"bip122:[0-9a-f]{32}")
 
 
 def examine(receipt: Receipt, commitment: Digest, trusted: TrustedFacts) -> ExaminedReceipt:
@@ -55,8 +56,12 @@ def check_claims(receipt: Receipt, commitment: Digest) -> None:
         raise VerificationError(f"the receipt names no Bitcoin chain: {receipt.network_id[:80]!r}")
     if receipt.commitment != commitment:
         raise VerificationError(f"the receipt is for {receipt.commitment}, not {commitment}")
-    if not receipt.evidence and receipt.block_time is not None:
+    if receipt.evidence:
+        return
+    if receipt.block_time is not None:
         raise VerificationError("the receipt claims a block time without evidence of a block")
+    if not TXID.fullmatch(receipt.reference):
+        raise VerificationError(f"the receipt's reference is no transaction id: {receipt.reference[:80]!r}")
 
 
 def check_time(receipt: Receipt, header: Header) -> None:
@@ -145,8 +150,6 @@ def _examine_ots(receipt: Receipt, checked: CheckedOts, trusted: TrustedFacts) -
 
 
 def _without_evidence(receipt: Receipt) -> ExaminedReceipt:
-    if not _TXID.fullmatch(receipt.reference):
-        raise VerificationError(f"the receipt's reference is no transaction id: {receipt.reference[:80]!r}")
     name = _chain_name(receipt.network_id)
     remaining = (
         f"Transaction {receipt.reference} carries {receipt.commitment} and is in the Bitcoin chain {name}: ask a node.",
@@ -162,11 +165,11 @@ def _in_block(
     remaining: tuple[str, ...] = ()
     trusts: tuple[str, ...] = ()
     if header.hash_hex in trusted.block_hashes:
-        trusts = (f"Block {header.hash_hex} was given by the verifier as one of the chain.",)
-    elif trusted.min_work is not None and header.work >= 1 << trusted.min_work:
+        trusts = (f"Block {header.hash_hex} was given by the verifier as one of the Bitcoin chain {name}.",)
+    elif _is_enough(header, receipt.network_id, trusted.min_work):
         trusts = (
-            f"A block header that has cost 2^{header.work.bit_length() - 1} hashes is taken as one of the chain, as "
-            f"the verifier's floor of 2^{trusted.min_work} says; no node was asked.",
+            f"A block header that has cost 2^{header.work.bit_length() - 1} hashes is taken as one of the Bitcoin "
+            f"chain {name}, as the verifier's floor of 2^{trusted.min_work} says; no node was asked.",
         )
     else:
         remaining = (
@@ -182,6 +185,15 @@ def _in_block(
         remaining=remaining,
         trusts=trusts,
     )
+
+
+def _is_enough(header: Header, network_id: str, min_work: int | None) -> bool:
+    """Whether a header has cost what the verifier asks for, and no more than one of the chain that is claimed.
+
+    A header of the main chain has cost enough for any floor, but it is not one of regtest.
+    """
+    chain = CHAINS_BY_ID.get(network_id)
+    return min_work is not None and chain is not None and 1 << min_work <= header.work < 1 << chain.max_work
 
 
 def _examined(receipt: Receipt, state: ReceiptState, **found: Any) -> ExaminedReceipt:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha1, sha256
 from typing import Final, Literal
 
+from mrv_backends_btc.bytereader import ByteReader
 from mrv_backends_btc.ripemd160 import ripemd160
 from mrv_core.errors import FormatError
 
@@ -120,7 +121,8 @@ def read_ots(data: bytes) -> OtsFile:
         raise FormatError(f"OpenTimestamps proof: more than the {MAX_FILE_BYTES} bytes allowed")
     if not data.startswith(MAGIC):
         raise FormatError("not an OpenTimestamps proof: it does not begin with the format's 31 magic bytes")
-    reader = _Reader(data, len(MAGIC))
+    reader = _Reader(data, "OpenTimestamps proof")
+    reader.take(len(MAGIC))
     if reader.number() != VERSION:
         raise FormatError("OpenTimestamps proof: of another version than 1")
     tag = reader.byte()
@@ -229,7 +231,7 @@ def _apply(tag: int, argument: bytes, message: bytes) -> bytes:
 
 def _read_attestation(reader: _Reader, node: _Node) -> Attestation:
     tag = reader.take(len(BITCOIN_TAG))
-    payload = _Reader(reader.counted(MAX_PAYLOAD_BYTES), 0)
+    payload = _Reader(reader.counted(MAX_PAYLOAD_BYTES), "OpenTimestamps proof")
     weak = tuple(sorted(node.weak))
     if tag == BITCOIN_TAG:
         attestation = Attestation("bitcoin", node.message, weak, height=payload.number())
@@ -258,16 +260,8 @@ def _leb128(value: int) -> bytes:
     return bytes([group | 0x80 for group in groups[:-1]] + groups[-1:])
 
 
-class _Reader:
-    def __init__(self, data: bytes, place: int) -> None:
-        self._data = data
-        self._place = place
-
-    def take(self, count: int) -> bytes:
-        if count > len(self._data) - self._place:
-            raise FormatError(f"OpenTimestamps proof: ends in the middle of something, at byte {self._place}")
-        self._place += count
-        return self._data[self._place - count : self._place]
+class _Reader(ByteReader):
+    """Reads what has lengths in LEB128."""
 
     def byte(self) -> int:
         return self.take(1)[0]
@@ -279,7 +273,7 @@ class _Reader:
             byte = self.byte()
             value |= (byte & 0x7F) << shift
             if (byte == 0 and shift) or value >= 1 << 32:
-                raise FormatError(f"OpenTimestamps proof: a number that is too large or too long at {self._place}")
+                raise FormatError(f"OpenTimestamps proof: a number that is too large or too long at {self.place}")
             if byte < 0x80:
                 return value
             shift += 7
@@ -289,7 +283,3 @@ class _Reader:
         if not least <= length <= most:
             raise FormatError(f"OpenTimestamps proof: a length of {length}, where {least} to {most} is allowed")
         return self.take(length)
-
-    def end(self) -> None:
-        if self._place != len(self._data):
-            raise FormatError(f"OpenTimestamps proof: {len(self._data) - self._place} bytes too many")

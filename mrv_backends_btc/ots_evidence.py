@@ -133,7 +133,7 @@ def check_ots_evidence(evidence: dict[str, Any], reference: str, commitment: Dig
     except FormatError as error:
         raise VerificationError(f"malformed evidence: {error.message}") from error
     if reference != reference_of(data):
-        raise VerificationError(f"the evidence holds the proof {reference_of(data)}, not {reference[:80]}")
+        raise VerificationError(f"the evidence holds the proof {reference_of(data)}, not {reference[:80]!r}")
     if digest != commitment:
         raise VerificationError(f"the OpenTimestamps proof is about {digest}, not {commitment}")
     if parsed.header is None or parsed.height is None:

@@ -124,7 +124,7 @@ def _way(commitment: Digest, proof: NodeProof | None, part: Part) -> Way:
 def _checked(receipt: Receipt) -> CheckedAnchor:
     if receipt.evidence.get("format") != ANCHOR_FORMAT:
         raise FormatError(
-            f"the receipt of {receipt.reference[:80]} has no evidence of a block yet",
+            f"the receipt of {receipt.reference[:80]!r} has no evidence of a block yet",
             hint="run 'mrv flush' when the transaction is in a block, then export again",
         )
     chain = CHAINS_BY_ID.get(receipt.network_id)

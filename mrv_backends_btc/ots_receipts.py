@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from mrv_backends_btc.chains import Chain
-from mrv_backends_btc.header import Header, parse_header
+from mrv_backends_btc.header import Header
 from mrv_backends_btc.locate import Locator
 from mrv_backends_btc.node import Node
-from mrv_backends_btc.offline import DRIVER, check_time, ots_facts
+from mrv_backends_btc.offline import DRIVER, check_floor, check_time, ots_facts
 from mrv_backends_btc.ots_evidence import (
     BlockClaim,
     CheckedOts,
@@ -19,9 +18,13 @@ from mrv_backends_btc.ots_evidence import (
     reference_of,
 )
 from mrv_backends_btc.replies import HeaderInfo
+from mrv_backends_btc.settings import BitcoinSettings
 from mrv_core.errors import AnchorNotFoundError, BackendError, RootMismatchError, VerificationError
 from mrv_core.hashing import Digest
 from mrv_core.models import Receipt, ReceiptState, VerifiedAnchor, utc_now
+
+_OLDEST_WORK: Final = 64
+"""What a block has cost since 2014, as a power of two: proofs may be older than the anchors of this project."""
 
 
 class OtsReceipts:
@@ -31,14 +34,15 @@ class OtsReceipts:
         network: Configured name.
         node: The node.
         locator: Says when a block is final.
-        chain: The chain.
+        settings: Which chain, and what a block must have cost.
     """
 
-    def __init__(self, network: str, node: Node, locator: Locator, chain: Chain) -> None:
+    def __init__(self, network: str, node: Node, locator: Locator, settings: BitcoinSettings) -> None:
         self._network = network
         self._node = node
         self._locator = locator
-        self._chain = chain
+        self._chain = settings.chain
+        self._floor = min(self._chain.min_work, _OLDEST_WORK) if settings.min_work is None else settings.min_work
 
     def read(self, data: bytes, commitment: Digest | None) -> Receipt:
         """Make a pending receipt of a proof; nobody is asked.
@@ -74,12 +78,12 @@ class OtsReceipts:
         Raises:
             VerificationError: the receipt is malformed, or the chain's block has another Merkle root.
             AnchorNotFoundError: the block has left the chain, or the chain is not so long.
-            BackendError: the node cannot be asked.
+            BackendError: the node cannot be asked, or the proof rests on a weak hash.
         """
         checked = self._check(receipt, receipt.commitment)
         if not checked.claims:
-            return receipt
-        info, header, _ = self._block(checked)
+            return receipt.model_copy(update={"state": ReceiptState.PENDING})
+        info, header = self._block(checked)
         evidence: dict[str, Any] = {
             **receipt.evidence,
             "height": info.height,
@@ -114,12 +118,7 @@ class OtsReceipts:
             names = ", ".join(checked.calendars)
             trust = f"The calendars {names} are trusted to bring it into a block of Bitcoin; run 'ots upgrade' later."
             return VerifiedAnchor(**common, state=ReceiptState.PENDING, facts=ots_facts(checked), trusts=(trust,))
-        info, header, claim = self._block(checked)
-        if claim.weak:
-            raise BackendError(
-                f"the OpenTimestamps proof rests on {' and '.join(claim.weak)}, which does not tie it to one file",
-                hint="stamp the file again; today's clients use SHA-256 only",
-            )
+        info, header = self._block(checked)
         facts = {**ots_facts(checked), "block_hash": info.hash, "block_height": info.height}
         return VerifiedAnchor(
             **common,
@@ -138,7 +137,7 @@ class OtsReceipts:
             raise VerificationError("the receipt claims a block time without evidence of a block")
         return checked
 
-    def _block(self, checked: CheckedOts) -> tuple[HeaderInfo, Header, BlockClaim]:
+    def _block(self, checked: CheckedOts) -> tuple[HeaderInfo, Header]:
         """Return the first block that the proof leads to and the chain has; only the one of the evidence, if any."""
         self._node.check()
         claims = checked.claims if checked.shown is None else (checked.shown,)
@@ -147,10 +146,10 @@ class OtsReceipts:
             at_height = self._node.header_at(claim.height)
             if at_height is None:
                 continue
-            info, header = at_height[0], parse_header(at_height[1])
+            info, header = at_height
             if header.merkle_root == claim.root and checked.header in (None, header):
-                header.check_work(easiest_bits=self._chain.easiest_bits)
-                return info, header, claim
+                self._accept(claim, header)
+                return info, header
             other = claim, header
         if other is None:
             heights = ", ".join(str(claim.height) for claim in claims)
@@ -166,3 +165,12 @@ class OtsReceipts:
             expected=header.merkle_root[::-1].hex(),
             computed=claim.root_hex,
         )
+
+    def _accept(self, claim: BlockClaim, header: Header) -> None:
+        if claim.weak:
+            raise BackendError(
+                f"the OpenTimestamps proof rests on {' and '.join(claim.weak)}, which does not tie it to one file",
+                hint="stamp the file again; today's clients use SHA-256 only",
+            )
+        header.check_work(easiest_bits=self._chain.easiest_bits)
+        check_floor(header, self._chain, self._floor)

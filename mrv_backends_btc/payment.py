@@ -119,7 +119,7 @@ class Payments:
         entry = self._rpc.ask(MempoolEntry, "getmempoolentry", standing)
         if entry.descendantcount > 1:
             return None  # a later anchor spends its change; outbidding this one would throw that out
-        return self._fees.rate_to_outbid(entry.fees.base, entry.vsize, entry)
+        return self._fees.rate_to_outbid(entry)
 
     def _make(self, commitment: Digest, inputs: Iterable[Input], rate: int, height: int) -> Prepared:
         required = tuple(inputs)
@@ -213,7 +213,7 @@ class Payments:
             raise self._rpc.unexpected("testmempoolaccept") from None
         if answer.allowed:
             return
-        reason = "".join(c for c in answer.reject_reason or "no reason" if c.isprintable())[:100]
+        reason = self._rpc.mask(answer.reject_reason or "no reason")
         if reason in ("scriptpubkey", "datacarrier"):
             raise BackendError(
                 f"{self._rpc.name} relays no outputs with data, or none of 39 bytes ({reason})",

@@ -54,7 +54,6 @@ class HeaderInfo(Reply):
     hash: HashText
     confirmations: int
     height: Height
-    merkleroot: HashText
     n_tx: Annotated[int, Field(ge=0, alias="nTx")]
 
 
@@ -123,10 +122,15 @@ class Balances(Reply):
 
 
 class WalletInfo(Reply):
-    """`getwalletinfo`; `unlocked_until` is 0 where the wallet is locked and missing where it has no passphrase."""
+    """`getwalletinfo`.
+
+    `unlocked_until` is 0 where the wallet is locked and missing where it has no passphrase. `scanning` is False, or
+    an object while the wallet looks for its transactions in the chain.
+    """
 
     private_keys_enabled: bool
     unlocked_until: int | None = None
+    scanning: Any = False
 
 
 class Funded(Reply):
@@ -158,7 +162,7 @@ class Acceptance(Reply):
 
 
 class ListedTransaction(Reply):
-    """One entry of `listsinceblock`."""
+    """One entry of `listtransactions`."""
 
     category: str
     txid: HashText
@@ -171,7 +175,7 @@ class ListedTransaction(Reply):
 
 
 class Listed(Reply):
-    """`listsinceblock`."""
+    """`listtransactions`, which is a list."""
 
     transactions: list[ListedTransaction]
 

@@ -84,13 +84,20 @@ class NodeRpc:
             )
         raise failure  # outside the handlers, so that no exception of the library is its context
 
-    def ask(self, reply: type[_R], method: str, *params: Any, wallet: str | None = None) -> _R:
+    def ask(self, reply: type[_R], method: str, *params: Any) -> _R:
         """Call a method whose result is an object, and return what is needed of it, validated.
 
         Raises:
             BackendError: as of `call`; a `TransportError` where the result does not have the expected form.
         """
-        result = self.call(method, *params, wallet=wallet)
+        return self.read(reply, method, self.call(method, *params))
+
+    def read(self, reply: type[_R], method: str, result: Any) -> _R:
+        """Return what is needed of a method's result, validated.
+
+        Raises:
+            TransportError: it does not have the expected form.
+        """
         try:
             return reply.model_validate(result)
         except ValidationError:
@@ -102,6 +109,10 @@ class NodeRpc:
         return TransportError(
             f"{self.name}: {method}: a result of an unexpected form", maybe_delivered=True, hint=_SOMETHING_ELSE
         )
+
+    def mask(self, text: str, longest: int = 100) -> str:
+        """Return the node's text as one line of at most `longest` characters without our secrets."""
+        return self._transport().mask(text, longest)
 
     def close(self) -> None:
         """Close idle connections. The object stays usable."""

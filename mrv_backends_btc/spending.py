@@ -64,8 +64,9 @@ class Spending:
 
     def _depths_of_rivals(self, transaction: Transaction) -> Iterator[int]:
         spent = {each.outpoint for each in transaction.inputs}
-        for entry in self._wallet.spent_by():
-            rival = self._wallet.transaction(entry.txid) if entry.txid != transaction.txid_hex else None
+        for entry in self._wallet.sent():
+            mined = entry.confirmations > 0 and entry.txid != transaction.txid_hex
+            rival = self._wallet.transaction(entry.txid) if mined else None
             if rival is not None:
                 parsed = self._node.parse(rival.hex, entry.txid, "gettransaction")
                 if not spent.isdisjoint(each.outpoint for each in parsed.inputs):

@@ -8,6 +8,7 @@ from decimal import Decimal
 from mrv_backends_btc.locate import Locator
 from mrv_backends_btc.node import Node
 from mrv_backends_btc.payload import commitments_in
+from mrv_backends_btc.replies import SATOSHIS
 from mrv_backends_btc.rpc import NodeRpc
 from mrv_backends_btc.spending import Spending
 from mrv_backends_btc.transaction import Transaction, parse_transaction
@@ -84,9 +85,13 @@ class Submission:
             )
         self.check_conflict(transaction)
         self._check_rival(transaction, prepared)
-        raise SubmissionRejectedError(
-            failure.message, hint="the same transaction is offered again later", retryable=True
-        ) from failure
+        is_too_dear = Decimal(prepared.details.get("fee_sat", 0)) * 1000 / SATOSHIS > max_fee_rate * transaction.vsize
+        hint = (
+            "it was prepared under a higher max_fee_rate, and is sent only if that is raised again"
+            if is_too_dear
+            else "the same transaction is offered again later"
+        )
+        raise SubmissionRejectedError(failure.message, hint=hint, retryable=True) from failure
 
     def check_conflict(self, transaction: Transaction) -> None:
         """Check that nothing in the chain keeps a transaction out of it.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -20,11 +20,14 @@ from mrv_backends_btc.replies import (
     WalletTransaction,
 )
 from mrv_backends_btc.rpc import NOT_FOUND, WALLET_NOT_LOADED, NodeRpc
-from mrv_core.errors import BackendError
+from mrv_core.errors import BackendError, BackendUnavailableError
 from mrv_core.transport import RpcError
 
 _R = TypeVar("_R", bound=BaseModel)
 _ALREADY_LOADED: Final = -35
+_PAGE: Final = 5000
+"""Entries asked for at once; each may have 800 bytes and 50 values, and an answer holds a million values at most."""
+_MAX_LISTED: Final = 100 * _PAGE
 
 
 class Wallet:
@@ -56,12 +59,7 @@ class Wallet:
 
     def ask(self, reply: type[_R], method: str, *params: Any) -> _R:
         """Call a method whose result is an object, and return what is needed of it, validated; raises as `call`."""
-        result = self.call(method, *params)
-        try:
-            return reply.model_validate(result)
-        except ValidationError:
-            pass
-        raise self._rpc.unexpected(method)
+        return self._rpc.read(reply, method, self.call(method, *params))
 
     def transaction(self, txid: str) -> WalletTransaction | None:
         """Return what the wallet knows of a transaction, or None where it is none of its own.
@@ -76,21 +74,41 @@ class Wallet:
                 raise
             return None
 
-    def spendings(self) -> Iterator[ListedTransaction]:
-        """Yield the wallet's transactions that pay to no address, each once: those with data among them."""
-        seen = set()
-        for entry in self.ask(Listed, "listsinceblock").transactions:
-            if entry.category == "send" and entry.address is None and entry.txid not in seen:
-                seen.add(entry.txid)
-                yield entry
+    def sent(self, *, data_only: bool = False) -> Iterable[ListedTransaction]:
+        """Return the wallet's transactions that spend something, each once; raises as `call`.
 
-    def spent_by(self) -> Iterator[ListedTransaction]:
-        """Yield the wallet's transactions that spend something and are in a block, each once."""
-        seen = set()
-        for entry in self.ask(Listed, "listsinceblock").transactions:
-            if entry.category == "send" and entry.confirmations > 0 and entry.txid not in seen:
-                seen.add(entry.txid)
-                yield entry
+        Args:
+            data_only: Only those that pay to no address: those with data are among them.
+        """
+        entries = (entry for entry in self._listed() if entry.category == "send")
+        return {entry.txid: entry for entry in entries if entry.address is None or not data_only}.values()
+
+    def _listed(self) -> Iterator[ListedTransaction]:
+        """Yield what the wallet lists, the newest page first; what arrives meanwhile makes pages overlap."""
+        for place in range(0, _MAX_LISTED, _PAGE):
+            page = self.call("listtransactions", "*", _PAGE, place)
+            entries = self._rpc.read(Listed, "listtransactions", {"transactions": page}).transactions
+            yield from entries
+            if len(entries) < _PAGE:
+                return
+        raise BackendError(
+            f"{self._rpc.name}: wallet {self.name!r} has more than {_MAX_LISTED} transactions to search",
+            hint="make the anchors with a wallet of their own",
+        )
+
+    def check_scanned(self) -> None:
+        """Check that the wallet knows all of its transactions, and is not just looking for them in the chain.
+
+        Raises:
+            BackendUnavailableError: it is.
+            BackendError: as of `call`.
+        """
+        if self.ask(WalletInfo, "getwalletinfo").scanning is not False:
+            raise BackendUnavailableError(
+                f"{self._rpc.name}: wallet {self.name!r} is still looking for its transactions in the chain",
+                hint=f"wait until this says false: bitcoin-cli -rpcwallet={self.name} getwalletinfo, 'scanning'",
+                retryable=True,
+            )
 
     def check_can_sign(self) -> None:
         """Check that the wallet has keys and is not locked.

@@ -19,6 +19,10 @@ Value: TypeAlias = "int | bytes | str | Cid | list[Value] | dict[str, Value]"
 _LINK_TAG: Final = 42
 _MAX_DEPTH: Final = 8
 """Deepest nesting read; blocks of this project have three levels."""
+_FREE_ITEMS: Final = 1024
+_BYTES_AN_ITEM: Final = 16
+"""Beyond the free ones, an item for so many bytes: honest blocks hold hashes and links, and an item of one byte costs
+a hundred times its size."""
 _UNSIGNED, _BYTES, _TEXT, _LIST, _MAP, _TAG = 0, 2, 3, 4, 5, 6  # major types (RFC 8949, section 3.1)
 
 
@@ -89,10 +93,12 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+        self._items = _FREE_ITEMS + len(data) // _BYTES_AN_ITEM
 
     def value(self, depth: int) -> Value:
-        if depth > _MAX_DEPTH:
-            raise FormatError(f"a block is nested deeper than {_MAX_DEPTH} levels")
+        self._items -= 1
+        if depth > _MAX_DEPTH or self._items < 0:
+            raise FormatError(f"a block is nested deeper than {_MAX_DEPTH} levels, or has too many items")
         major, argument = self._head()
         match major:
             case 0:  # _UNSIGNED

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import requests
 from ipfshttpclient import Client, http_requests
 
-from mrv_backends_ipfs.endpoint import Endpoint, RefusedError
+from mrv_backends_ipfs.refusal import RefusedError
 from mrv_core.canonical import parse_json
 from mrv_core.errors import BackendError, FormatError
-from mrv_core.transport import Response, TransportError
+from mrv_core.transport import HttpTransport, Response, TransportError
 
 _NOWHERE: Final = "/dns/daemon.invalid/tcp/5001/http"
 """What the library takes for the daemon's address; RFC 2606, section 2, keeps `.invalid` from ever existing."""
@@ -34,13 +34,13 @@ _MAX_LIST: Final = 16 * 1024 * 1024
 """Longest list of blocks: about 200,000, which takes some seconds to read."""
 
 
-def connect(endpoint: Endpoint) -> Any:
-    """Return an `ipfshttpclient.Client` that reaches the daemon through `endpoint`. Thread-safe; asks nothing.
+def connect(transport: HttpTransport) -> Any:
+    """Return an `ipfshttpclient.Client` that reaches the daemon through `transport`. Thread-safe; asks nothing.
 
     `Client` and not `connect()`, which asks for the daemon's version and accepts none of this decade.
     """
     client = Client(_NOWHERE, username=None, password=None)
-    client._client = _Sessions(endpoint)
+    client._client = _Sessions(transport)
     # The library makes these when they are first used, which two threads must not do at the same time.
     _ = client.block, client.pin, client.dag, client.repo, client.unstable.refs
     return client
@@ -51,9 +51,9 @@ class _Sessions(http_requests.ClientSync):  # type: ignore[misc]
 
     __slots__ = ("_adapter",)
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, transport: HttpTransport) -> None:
         super().__init__(_NOWHERE, "api/v0")
-        self._adapter = TransportAdapter(endpoint)
+        self._adapter = TransportAdapter(transport)
 
     def _make_session(self) -> requests.Session:
         session = requests.Session()
@@ -64,11 +64,11 @@ class _Sessions(http_requests.ClientSync):  # type: ignore[misc]
 
 
 class TransportAdapter(requests.adapters.BaseAdapter):
-    """Sends the requests of a `requests` session through an endpoint, and checks the answers."""
+    """Sends the requests of a `requests` session through our transport, and checks the answers."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, transport: HttpTransport) -> None:
         super().__init__()
-        self._endpoint = endpoint
+        self._transport = transport
 
     def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
         """Send a request.
@@ -81,7 +81,7 @@ class TransportAdapter(requests.adapters.BaseAdapter):
         parts = urlsplit(str(request.url))
         content_type = request.headers.get("Content-Type")
         headers = {"Content-Type": str(content_type)} if content_type else {}
-        reply = self._endpoint.request(
+        reply = self._transport.request(
             str(request.method), f"{parts.path}?{parts.query}", body=_body(request.body), headers=headers
         )
         self._check(reply, parts.path)
@@ -91,7 +91,7 @@ class TransportAdapter(requests.adapters.BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Leave the endpoint open: it outlives the sessions, and whoever made it closes it."""
+        """Leave the transport open: it outlives the sessions, and whoever made it closes it."""
 
     def _check(self, reply: Response, path: str) -> None:
         if reply.status != 200:
@@ -110,15 +110,16 @@ class TransportAdapter(requests.adapters.BaseAdapter):
         """Build the error for a call that failed; only an answer of a daemon's own form counts as its word."""
         reason = _reason(reply.body)
         if reason is None or reply.status in (401, 403, 429):
-            return self._endpoint.refusal(reply)
-        reason = self._endpoint.mask(reason)
+            return self._transport.refusal(reply)
         return RefusedError(
-            f"{self._endpoint.name}: {_command(path)}: {reason}", reason=reason, retryable=reply.status >= 500
+            f"{self._transport.name}: {_command(path)}: {self._transport.mask(reason)}",
+            hint="look into the daemon's log",
+            retryable=reply.status >= 500,
         )
 
     def _garbled(self, path: str) -> TransportError:
         return TransportError(
-            f"{self._endpoint.name}: {_command(path)}: what came back is no answer of an IPFS daemon",
+            f"{self._transport.name}: {_command(path)}: what came back is no answer of an IPFS daemon",
             maybe_delivered=True,
             hint="check the address in the configuration: something else than the daemon's API may answer there",
         )

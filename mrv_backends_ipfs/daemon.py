@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 from mrv_backends_ipfs.address import rpc_url
 from mrv_backends_ipfs.car import CarArchive, car_bytes
 from mrv_backends_ipfs.cid import Cid
-from mrv_backends_ipfs.endpoint import Endpoint, RefusedError
 from mrv_backends_ipfs.evidence import check_block
+from mrv_backends_ipfs.refusal import RefusedError
 from mrv_backends_ipfs.settings import IpfsSettings
 from mrv_core.deadline import deadline, seconds_left
 from mrv_core.errors import (
@@ -28,7 +28,7 @@ from mrv_core.errors import (
     SubmissionRejectedError,
     VerificationError,
 )
-from mrv_core.transport import MAX_REPLY_BYTES, TransportError
+from mrv_core.transport import MAX_REPLY_BYTES, HttpTransport, TransportError
 
 _T = TypeVar("_T")
 
@@ -52,10 +52,11 @@ class Daemon:
     """
 
     def __init__(self, settings: IpfsSettings, *, max_bytes: int = MAX_REPLY_BYTES) -> None:
-        self._endpoint = Endpoint(
-            rpc_url(settings.url), token=settings.api_token, timeout_s=settings.timeout, max_bytes=max_bytes
+        token = None if settings.api_token is None else settings.api_token.get_secret_value()
+        self._transport = HttpTransport(
+            rpc_url(settings.url), token=token, timeout_s=settings.timeout, max_bytes=max_bytes
         )
-        self.name = self._endpoint.name
+        self.name = self._transport.name
         self._timeout_s = settings.timeout
         self._connected: Any = None
         self._lock = threading.Lock()
@@ -140,7 +141,7 @@ class Daemon:
         agent = self._ask("id", lambda client: client.id()).get("AgentVersion")
         if not isinstance(agent, str):
             raise self._odd("id")
-        return f"{self._endpoint.mask(agent)[:80]} at {self.name}"
+        return f"{self._transport.mask(agent, 80)} at {self.name}"
 
     def import_tree(self, root: Cid, blocks: Mapping[Cid, bytes]) -> None:
         """Store many linked blocks, with one pin on their root, and read every one of them back.
@@ -157,7 +158,7 @@ class Daemon:
             raise self._odd("dag/import")
         if pinned.get("PinErrorMsg"):
             raise BackendError(
-                f"{self.name} does not pin {root}: {self._endpoint.mask(str(pinned['PinErrorMsg']))}",
+                f"{self.name} does not pin {root}: {self._transport.mask(str(pinned['PinErrorMsg']))}",
                 hint="look into the daemon's log, and publish again",
                 retryable=True,
             )
@@ -165,7 +166,7 @@ class Daemon:
 
     def close(self) -> None:
         """Close idle connections. The daemon stays usable."""
-        self._endpoint.close()
+        self._transport.close()
 
     def _pin(self, cid: Cid) -> None:
         answer = self._ask("pin/add", lambda client: client.pin.add(str(cid)))
@@ -221,7 +222,7 @@ class Daemon:
     def _client(self) -> Any:
         with self._lock:
             if self._connected is None:
-                self._connected = _client_module().connect(self._endpoint)
+                self._connected = _client_module().connect(self._transport)
             return self._connected
 
     def _cid_in(self, text: object, command: str) -> Cid:

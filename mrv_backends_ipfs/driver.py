@@ -15,6 +15,7 @@ from mrv_backends_ipfs.evidence import (
     parse_statement,
 )
 from mrv_backends_ipfs.keepers import Found, keeper_of
+from mrv_backends_ipfs.offline import DRIVER, check_claims
 from mrv_backends_ipfs.published import PublishedNode, read_node
 from mrv_core.driver import Capabilities, DriverContext
 from mrv_core.errors import AnchorNotFoundError, FormatError, SubmissionRejectedError, VerificationError
@@ -28,7 +29,7 @@ _NOT_PINNED: Final = "The daemon does not say that it pins the block, so its nex
 class IpfsDriver:
     """Anchors blocks, and publishes the tree of a run as linked blocks."""
 
-    name: ClassVar[str] = "ipfs"
+    name: ClassVar[str] = DRIVER
 
     def __init__(self, context: DriverContext) -> None:
         self._network = context.network
@@ -118,7 +119,7 @@ class IpfsDriver:
             AnchorNotFoundError: nobody who was asked has the block.
             BackendError: somebody could not be asked, and nobody else has it.
         """
-        self._check_claims(receipt, commitment)
+        check_claims(receipt, commitment, network=self._network, embedded=self._keeper.embedded)
         cid, block, statement = check_evidence(receipt.evidence, receipt.reference, commitment)
         found = self._keeper.get(cid)  # recomputes the CID, so equal CIDs are equal bytes
         facts: dict[str, Json] = {"block_bytes": len(block), "metadata": statement.metadata}
@@ -208,22 +209,6 @@ class IpfsDriver:
             submitted_at=found.stored_at,
             evidence=IpfsEvidence(format="mrv-ipfs-evidence/1", block=found.block.decode("utf-8")).to_json(),
         )
-
-    def _check_claims(self, receipt: Receipt, commitment: Digest) -> None:
-        claims = {
-            "network": (receipt.network, self._network),
-            "driver": (receipt.driver, self.name),
-            "network_id": (receipt.network_id, NETWORK_ID),
-            "embedded": (receipt.embedded, self._keeper.embedded),
-            "block_time": (receipt.block_time, None),
-            "commitment": (receipt.commitment, commitment),
-        }
-        for claim, (claimed, actual) in claims.items():
-            if claimed != actual:
-                raise VerificationError(
-                    f"the receipt claims {claim} {claimed}, but it is {actual}",
-                    hint="verify it with the settings it was anchored with" if claim == "embedded" else None,
-                )
 
 
 def _check_prepared(prepared: Prepared) -> tuple[Cid, bytes]:

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from mrv_backends_ipfs.cid import Cid
-from mrv_backends_ipfs.endpoint import Endpoint
 from mrv_backends_ipfs.evidence import check_block
 from mrv_core.errors import AnchorNotFoundError, VerificationError
+from mrv_core.transport import HttpTransport
 
 _ACCEPT = {"Accept": "application/vnd.ipld.raw"}
 _GONE = (404, 410)
@@ -24,8 +24,8 @@ class Gateway:
     """
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
-        self._endpoint = Endpoint(url, timeout_s=timeout_s)
-        self.name = self._endpoint.name
+        self._transport = HttpTransport(url, timeout_s=timeout_s)
+        self.name = self._transport.name
 
     def get(self, cid: Cid) -> bytes:
         """Return a block after recomputing its CID.
@@ -35,13 +35,13 @@ class Gateway:
             AnchorNotFoundError: the gateway says that there is no such block.
             BackendError: any other answer, or none.
         """
-        reply = self._endpoint.request("GET", f"/ipfs/{cid}?format=raw", headers=_ACCEPT)
+        reply = self._transport.request("GET", f"/ipfs/{cid}?format=raw", headers=_ACCEPT)
         if reply.status in _GONE:
             raise AnchorNotFoundError(
                 f"{self.name} has no block {cid} (HTTP {reply.status})", hint="ask another gateway, or a daemon"
             )
         if reply.status != 200:
-            raise self._endpoint.refusal(reply)
+            raise self._transport.refusal(reply)
         try:
             check_block(cid, reply.body)
         except VerificationError as error:
@@ -52,4 +52,4 @@ class Gateway:
 
     def close(self) -> None:
         """Close idle connections."""
-        self._endpoint.close()
+        self._transport.close()

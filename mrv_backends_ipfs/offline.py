@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mrv_backends_ipfs.evidence import NETWORK_ID, check_evidence
 from mrv_core.driver import TrustedFacts
 from mrv_core.errors import VerificationError
 from mrv_core.hashing import Digest
 from mrv_core.models import ExaminedReceipt, Receipt, ReceiptState
+
+DRIVER: Final = "ipfs"
 
 
 def examine(receipt: Receipt, commitment: Digest, trusted: TrustedFacts) -> ExaminedReceipt:
@@ -18,7 +22,7 @@ def examine(receipt: Receipt, commitment: Digest, trusted: TrustedFacts) -> Exam
     Raises:
         VerificationError: something in it is wrong.
     """
-    _check_claims(receipt, commitment)
+    check_claims(receipt, commitment)
     cid, block, statement = check_evidence(receipt.evidence, receipt.reference, commitment)
     return ExaminedReceipt(
         network_id=NETWORK_ID,
@@ -33,14 +37,30 @@ def examine(receipt: Receipt, commitment: Digest, trusted: TrustedFacts) -> Exam
     )
 
 
-def _check_claims(receipt: Receipt, commitment: Digest) -> None:
+def check_claims(receipt: Receipt, commitment: Digest, **own: object) -> None:
+    """Check what a receipt claims besides its evidence.
+
+    Args:
+        receipt: The receipt.
+        commitment: What it has to be about.
+        own: Further fields and what they have to be.
+
+    Raises:
+        VerificationError: a claim that this driver never makes, or another commitment.
+    """
     claims = {
-        "driver": (receipt.driver, "ipfs"),
-        "network_id": (receipt.network_id, NETWORK_ID),
-        "state": (receipt.state, ReceiptState.FINAL),
-        "block_time": (receipt.block_time, None),
-        "commitment": (receipt.commitment, commitment),
+        "driver": DRIVER,
+        "network_id": NETWORK_ID,
+        "state": ReceiptState.FINAL,
+        "block_time": None,
+        "commitment": commitment,
+        **own,
     }
-    for claim, (claimed, actual) in claims.items():
+    for name, actual in claims.items():
+        claimed = getattr(receipt, name)
         if claimed != actual:
-            raise VerificationError(f"the receipt claims {claim} {claimed}, but it is {actual}")
+            shown = ascii(claimed[:80]) if isinstance(claimed, str) else claimed
+            raise VerificationError(
+                f"the receipt claims {name} {shown}, but it is {actual}",
+                hint="verify it with the settings it was anchored with" if name == "embedded" else None,
+            )

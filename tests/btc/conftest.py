@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from btc.support import MakeDriver, settings_for
+from fault_modes import Reply, Request
+from faulty import FaultServer, forward_to
 from nodes import bitcoind, funded, need, new_bitcoind  # noqa: F401
 
 from mrv_backends_btc.driver import BitcoinDriver
@@ -42,3 +46,24 @@ def make_driver(tmp_path: Path) -> Iterator[MakeDriver]:
 def driver(regtest: BitcoinNode, make_driver: MakeDriver) -> BitcoinDriver:
     """A driver on the node that the module shares."""
     return make_driver(regtest)
+
+
+@pytest.fixture
+def lied_to(regtest: BitcoinNode, make_driver: MakeDriver) -> Iterator[Callable[..., BitcoinDriver]]:
+    """Build drivers on the shared node whose answers a function changes: `change(method, parameters, result)`."""
+
+    def start(change: Callable[[str, list[Any], Any], Any], **changes: Any) -> BitcoinDriver:
+        forward = forward_to(regtest.url)
+
+        def answer(asked: Request) -> Reply:
+            reply, call = forward(asked), json.loads(asked.body)
+            document = json.loads(reply.body)
+            if document["error"] is None:
+                document["result"] = change(call["method"], call["params"], document["result"])
+            return Reply.json(document, reply.status)
+
+        server = running.enter_context(FaultServer(answer))
+        return make_driver(regtest, name="lied to", rpc_url=server.url, **changes)
+
+    with ExitStack() as running:
+        yield start

@@ -305,6 +305,18 @@ class TestSubmitting:
         assert txid in regtest.rpc("getrawmempool")
         regtest.mine(1)
 
+    def test_what_pays_more_than_a_lowered_cap_says_why_it_waits(
+        self, regtest: BitcoinNode, make_driver: MakeDriver
+    ) -> None:
+        prepared = make_driver(regtest, fee_rate=50).prepare(commitment_of("lowered cap"), NO_METADATA)
+        frugal = make_driver(regtest, max_fee_rate=10)
+        with pytest.raises(SubmissionRejectedError) as failure:
+            frugal.submit(prepared)
+        assert failure.value.retryable
+        assert "max_fee_rate" in str(failure.value.hint)
+        assert frugal.replace(prepared, None) is None
+        assert make_driver(regtest, max_fee_rate=60).submit(prepared).state is ReceiptState.PENDING
+
     def test_a_mempool_that_became_too_dear_rejects_for_now(
         self, new_bitcoind: MakeNode, make_driver: MakeDriver
     ) -> None:

@@ -141,6 +141,14 @@ class TestForgedReceipts:
             with pytest.raises(VerificationError, match="block time"):
                 examine(altered(receipt, block_time=time), receipt.commitment, NOTHING)
 
+    def test_what_is_shown_of_a_receipt_drives_no_terminal(self, receipt: Receipt) -> None:
+        hostile = "\x1b[2J\u202e\n" + "x" * 100_000
+        for name in ("driver", "network_id", "reference"):
+            with pytest.raises(VerificationError) as failure:
+                examine(altered(receipt, **{name: hostile}), receipt.commitment, NOTHING)
+            assert failure.value.message.isprintable()
+            assert len(failure.value.message) < 400
+
     def test_a_reference_that_is_no_transaction_id(self, receipt: Receipt) -> None:
         pending = altered(receipt, state=ReceiptState.PENDING, block_time=None, evidence={}, reference="../../etc")
         with pytest.raises(VerificationError, match="no transaction id"):
@@ -186,7 +194,18 @@ class TestForgedBlocks:
 
     def test_an_unknown_chain_is_named_as_such(self) -> None:
         forged = altered(forged_receipt(commitment_of("forged")), network_id="bip122:" + "ab" * 16)
-        assert "bip122:abab" in examine(forged, forged.commitment, NOTHING).remaining[0]
+        for trusted in (NOTHING, TrustedFacts(min_work=1)):
+            assert "bip122:abab" in examine(forged, forged.commitment, trusted).remaining[0]
+
+    @pytest.mark.parametrize("bits", [0x207FFFFF, 0x2000FFFF])
+    def test_work_settles_nothing_of_a_chain_whose_blocks_never_cost_so_much(self, bits: int) -> None:
+        """A47: an honest receipt of a dear chain, of which somebody says that it is one of a cheap chain."""
+        dear = forged_receipt(commitment_of("dear"), bits=bits)
+        examined = examine(dear, dear.commitment, TrustedFacts(min_work=1))
+        assert bool(examined.remaining) is (bits != 0x207FFFFF)
+        block = TrustedFacts(block_hashes=frozenset({dear.evidence["block_hash"]}), min_work=1)
+        [trust] = examine(dear, dear.commitment, block).trusts
+        assert "regtest" in trust
 
     @pytest.mark.parametrize("height", [1, 16, 17, 127, 128, 255, 256, 32_767, 32_768, 8_388_608, 900_000])
     def test_the_coinbase_states_the_height(self, height: int) -> None:

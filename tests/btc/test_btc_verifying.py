@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from btc.support import (
 from fault_modes import Reply, Request
 from faulty import FaultServer, forward_to
 
+from mrv_backends_btc import wallet
 from mrv_backends_btc.driver import BitcoinDriver
 from mrv_core.errors import (
     AnchorConflictError,
@@ -129,6 +129,26 @@ class TestReorganisations:
         assert driver.upgrade(receipt).state is ReceiptState.FINAL
         assert count_anchors(node, prepared.commitment) == 1
 
+    def test_what_may_still_be_included_is_not_said_to_be_absent(
+        self, regtest: BitcoinNode, make_driver: MakeDriver
+    ) -> None:
+        """A journal was lost while something else took the place of its anchor, and may leave it again."""
+        driver = make_driver(regtest, finality=3)
+        prepared = driver.prepare(commitment_of("squeezed out"), NO_METADATA)
+        driver.submit(prepared)
+        rival = conflicting(regtest, prepared.payload_hex)
+        regtest.rpc("sendrawtransaction", rival)
+        with pytest.raises(BackendUnavailableError, match="in no block and not in the mempool"):
+            driver.find(prepared.commitment, NO_METADATA)
+        for depth in (1, 2):
+            regtest.mine(1)
+            with pytest.raises(BackendUnavailableError, match=f"spent otherwise, {depth} blocks deep") as failure:
+                driver.find(prepared.commitment, NO_METADATA)
+            assert failure.value.retryable
+        regtest.mine(1)
+        assert driver.find(prepared.commitment, NO_METADATA) is None
+        assert count_anchors(regtest, prepared.commitment) == 0
+
     def test_given_up_is_not_found(self, new_bitcoind: MakeNode, make_driver: MakeDriver) -> None:
         node = new_bitcoind(options=("-persistmempool=0", "-walletbroadcast=0"))
         driver = make_driver(node)
@@ -136,6 +156,52 @@ class TestReorganisations:
         restart(node, "-persistmempool=0", "-walletbroadcast=0")
         node.wallet_rpc("miner", "abandontransaction", receipt.reference)
         assert driver.find(receipt.commitment, NO_METADATA) is None
+
+
+class TestSearching:
+    def test_a_wallet_that_is_still_looking_finds_nothing_absent(
+        self, lied_to: Callable[..., BitcoinDriver], driver: BitcoinDriver, regtest: BitcoinNode
+    ) -> None:
+        """One that was put back from a copy reads the chain for minutes, and does not list what it has not met."""
+        receipt = anchor(driver, regtest, commitment_of("rescanned"))
+
+        def scanning(method: str, _: Any, result: Any) -> Any:
+            changes = {"getwalletinfo": {"scanning": {"duration": 1, "progress": 0.5}}}
+            return {**result, **changes[method]} if method in changes else {} if method == "gettransaction" else result
+
+        with pytest.raises(BackendUnavailableError, match="still looking for its transactions") as failure:
+            lied_to(scanning).find(receipt.commitment, NO_METADATA)
+        assert failure.value.retryable
+        assert "scanning" in str(failure.value.hint)
+
+    def test_a_wallet_of_many_pages(
+        self, regtest: BitcoinNode, make_driver: MakeDriver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The oldest anchor is on the last page; a wallet that never ends is given up."""
+        pay(regtest, "busy", 0.01)
+        driver = make_driver(regtest, wallet="busy")
+        receipts = [anchor(driver, regtest, commitment_of(f"page {number}")) for number in range(4)]
+        monkeypatch.setattr(wallet, "_PAGE", 2)
+        for receipt in receipts:
+            found = make_driver(regtest, wallet="busy").find(receipt.commitment, NO_METADATA)
+            assert found is not None
+            assert found.reference == receipt.reference
+        assert driver.find(commitment_of("on no page"), NO_METADATA) is None
+        monkeypatch.setattr(wallet, "_MAX_LISTED", 4)
+        with pytest.raises(BackendError, match="has more than 4 transactions to search"):
+            driver.find(commitment_of("on no page"), NO_METADATA)
+
+    def test_reads_each_transaction_of_the_wallet_once(self, regtest: BitcoinNode, make_driver: MakeDriver) -> None:
+        """Else the thousandth anchor asks a thousand times for what the one before has asked for."""
+        for number in range(5):
+            regtest.wallet_rpc("miner", "send", [{"data": f"{number:02}"}], None, "unset", 5)
+        with FaultServer(forward_to(regtest.url)) as server:
+            searching = make_driver(regtest, rpc_url=server.url)
+            assert searching.find(commitment_of("never"), NO_METADATA) is None
+            first = server.calls().count("gettransaction")
+            assert searching.find(commitment_of("never either"), NO_METADATA) is None
+            assert first >= 5
+            assert server.calls().count("gettransaction") == first
 
 
 class TestConflicts:
@@ -279,23 +345,11 @@ class TestLyingNodes:
     """A node that answers everything honestly but one method: no lie makes a wrong receipt valid."""
 
     @pytest.fixture
-    def lie(self, regtest: BitcoinNode, make_driver: MakeDriver) -> Iterator[Callable[[str, Change], BitcoinDriver]]:
+    def lie(self, lied_to: Callable[..., BitcoinDriver]) -> Callable[[str, Change], BitcoinDriver]:
         def start(method: str, change: Change) -> BitcoinDriver:
-            forward = forward_to(regtest.url)
+            return lied_to(lambda asked, _, result: change(result) if asked == method else result)
 
-            def answer(asked: Request) -> Reply:
-                reply = forward(asked)
-                if asked.call != method:
-                    return reply
-                document = json.loads(reply.body)
-                document["result"] = change(document["result"])
-                return Reply.json(document)
-
-            server = running.enter_context(FaultServer(answer))
-            return make_driver(regtest, name="lied to", rpc_url=server.url)
-
-        with ExitStack() as running:
-            yield start
+        return start
 
     @pytest.mark.parametrize(
         ("method", "change", "expected"),
@@ -344,6 +398,21 @@ class TestLyingNodes:
         with pytest.raises((BackendError, VerificationError)) as failure:
             liar.lookup(receipt.reference)
         assert isinstance(failure.value, MrvError)
+
+    @pytest.mark.parametrize(
+        ("method", "change"),
+        [
+            ("getblockchaininfo", lambda secret, r: {**r, "chain": secret}),
+            ("getblockhash", lambda secret, r: secret),
+            ("testmempoolaccept", lambda secret, r: [{**r[0], "allowed": False, "reject-reason": f"no {secret}"}]),
+        ],
+    )
+    def test_that_repeats_our_password(self, lie: Any, regtest: BitcoinNode, method: str, change: Any) -> None:
+        liar = lie(method, lambda result: change(regtest.password, result))
+        with pytest.raises(BackendError) as failure:
+            liar.prepare(commitment_of("echoed"), NO_METADATA)
+        assert regtest.password[:16] not in f"{failure.value!r} {failure.value.hint}"
+        assert "***" in failure.value.message
 
     def test_that_gives_another_transaction(self, lie: Any, driver: BitcoinDriver, regtest: BitcoinNode) -> None:
         mine, theirs = (anchor(driver, regtest, commitment_of(text)) for text in ("mine", "theirs"))

@@ -109,6 +109,14 @@ def test_deep_nesting_does_not_end_the_process(opening: bytes) -> None:
         decode(opening * 200_000)
 
 
+@pytest.mark.parametrize("item", [0, [], {}, "", b""])
+def test_a_block_of_nothing_but_tiny_items_is_not_taken_apart(item: Any) -> None:
+    """A million of them fit into a block, and would take seconds and a hundred megabytes."""
+    assert decode(encode([item] * 1000)) == [item] * 1000
+    with pytest.raises(FormatError, match="too many items"):
+        decode(encode([item] * 100_000))
+
+
 def test_public_blocks_are_read_or_refused_and_never_read_otherwise(vectors: Callable[[str], Path]) -> None:
     read = 0
     files = [path for path in vectors("ipld-cid/fixtures").rglob("*.dag-cbor") if path.is_file()]

@@ -191,6 +191,7 @@ def test_every_changed_claim_of_a_receipt_is_refused(driver: IpfsDriver, receipt
         {"driver": "log"},
         {"network_id": "ipfs-private"},
         {"embedded": False},
+        {"state": ReceiptState.PENDING},
         {"commitment": OTHER},
         {"reference": other.reference},
         {"reference": str(Cid(0x70, Cid.parse(receipt.reference).digest))},

@@ -60,6 +60,15 @@ def test_every_changed_claim_is_refused(receipt: Receipt) -> None:
         examine(receipt, Digest("blake3", ROOT.value), TrustedFacts())
 
 
+def test_a_claim_that_is_shown_is_short_and_drives_no_terminal(driver: IpfsDriver, receipt: Receipt) -> None:
+    for name in ("driver", "network_id", "network"):
+        hostile = altered(receipt, **{name: "\x1b[2J\u202e" + "x" * 100_000})
+        with pytest.raises(VerificationError) as failure:
+            driver.verify(hostile, ROOT)
+        assert failure.value.message.isprintable()
+        assert len(failure.value.message) < 200
+
+
 def test_the_registry_finds_the_examiner_and_it_loads_nothing_heavy() -> None:
     assert Registry.load().examiner("ipfs") is examine
     script = """
