@@ -3,58 +3,131 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
-from mrv_backends_eth.evidence import EthereumEvidence
+from mrv_core.driver import Capabilities, Deployment
+from mrv_core.hashing import Digest
+from mrv_core.models import Metadata, Receipt, ReceiptState
+
+EMBEDDED_CHAIN_ID: Final = 131277322940537
+"""eth-tester's chain id, which no public chain uses."""
+EMBEDDED_CONTRACT: Final = bytes.fromhex("f2e246bb76df876cef8b38ae84130f4f55de395b")
+"""Where the contract is on every embedded chain: it follows from the deployer's address and nonce 0 alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedTransaction:
-    """A transaction as it is sent, and its hash, 32 bytes."""
+    """A transaction as it is sent.
+
+    Attributes:
+        raw: Its bytes.
+        hash: Its hash, 32 bytes.
+        details: What the chain wants to know again when it is sent, maybe by another process.
+    """
 
     raw: bytes
     hash: bytes
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a chain shows of an anchor now.
+
+    Attributes:
+        commitment: What the transaction anchors.
+        state: How far it has come.
+        block_time: Seconds since 1970 that the chain attests, once it is included.
+        evidence: The proof, once it is included; JSON.
+        confirmations: Blocks on top, counting the including one.
+        facts: Further checked facts for people to read.
+        trusts: What remains to be trusted, one sentence each.
+    """
+
+    commitment: Digest
+    state: ReceiptState
+    block_time: int | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    confirmations: int | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    trusts: tuple[str, ...] = ()
 
 
 class Chain(Protocol):
-    """One chain with one MLProvenance contract on it. Safe to share between threads.
+    """One chain on which commitments can be anchored. Safe to share between threads; opens nothing when it is built.
 
     Every method raises `BackendUnavailableError` where the chain cannot be asked.
     """
 
-    @property
-    def chain_id(self) -> int:
-        """EIP-155 chain id."""
+    capabilities: Capabilities
 
-    @property
-    def contract(self) -> bytes:
-        """Address of the contract, 20 bytes."""
+    def network_id(self) -> str:
+        """Return `eip155:` and the chain id."""
 
-    def sign(self, root: bytes, label: str) -> SignedTransaction:
-        """Build and sign a call of `storeHash`; nothing is sent.
+    def sign(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[SignedTransaction]:
+        """Build and sign the transactions of anchors, as if each were sent before the next; nothing is sent.
 
         Raises:
-            ConfigurationError: it needs more gas than the settings allow.
+            FormatError: a commitment or metadata that the chain does not take.
+            ConfigurationError: the settings lack something, or allow less gas than it needs.
             SubmissionRejectedError: the contract would refuse it.
         """
 
-    def send(self, transaction: SignedTransaction) -> None:
-        """Send a transaction, unless the chain has it already.
+    def send(self, transaction: SignedTransaction) -> Sighting:
+        """Send a transaction, unless the chain has it already, and look what became of it.
 
         Raises:
             SubmissionRejectedError: the chain refuses it.
+            AnchorConflictError: it can never be included any more.
         """
 
-    def evidence(self, transaction_hash: bytes) -> EthereumEvidence:
-        """Collect the evidence for an anchor as it stands now.
+    def send_many(self, transactions: Sequence[SignedTransaction]) -> list[Sighting | None]:
+        """Send transactions in this order, and say which the chain has afterwards; None stands for any other."""
+
+    def look(self, transaction_hash: bytes) -> Sighting:
+        """Look for an anchor and collect the evidence for it as it stands now.
 
         Raises:
             AnchorNotFoundError: no such transaction, or one that anchored nothing.
         """
 
-    def confirmations(self, block_number: int, block_hash: bytes) -> int:
-        """Count the blocks from this one to the newest, both included; 0 where it is not in the chain."""
+    def look_again(self, transaction_hash: bytes, receipt: Receipt) -> Sighting:
+        """Look again for an anchor of which there is a receipt.
 
-    def describe(self) -> str:
-        """Say in one line how the chain is."""
+        Raises:
+            AnchorNotFoundError: the chain does not have it any more.
+            AnchorConflictError: it failed for good.
+        """
+
+    def check(self, transaction_hash: bytes, receipt: Receipt) -> Sighting:
+        """Recompute a receipt from its evidence, and ask the chain what only it can say.
+
+        Raises:
+            VerificationError: the evidence is wrong, or is not about this commitment or transaction.
+            AnchorNotFoundError: the chain does not have it.
+        """
+
+    def replace(self, transaction: SignedTransaction, *, was_refused: bool) -> SignedTransaction | None:
+        """Sign a replacement that pays more, or return None where waiting is better or the cap is reached.
+
+        Args:
+            transaction: What was sent.
+            was_refused: Whether the chain refused it, so that there is nothing to wait for.
+        """
+
+    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
+        """Tell of each commitment whether our key has certainly not anchored it, and has nothing of it on its way."""
+
+    def find(self, commitment: Digest) -> bytes | None:
+        """Return the hash of the transaction with which our own key first anchored a commitment, or None."""
+
+    def deploy(self, contract: str) -> Deployment:
+        """Deploy a contract of this project by name."""
+
+    def status(self) -> tuple[bool, str]:
+        """Tell whether anchoring could be tried now, and say in one line how the chain is."""
+
+    def close(self) -> None:
+        """Release connections."""

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What has to be known about the MLProvenance contract to read its traces without an EVM.
+"""What has to be known about the MLProvenance contract to call it and to read its traces without an EVM.
 
 The source is contracts/MLProvenance.sol; compiled/MLProvenance.json is what contracts/compile.mjs makes of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,12 +15,18 @@ from typing import Any, Final
 from mrv_backends_eth import rlp
 from mrv_backends_eth.keccak import keccak256
 from mrv_core.canonical import canonical_bytes, parse_json
-from mrv_core.errors import FormatError, VerificationError
+from mrv_core.errors import ConfigurationError, FormatError, VerificationError
 from mrv_core.hashing import Digest, HashFactory
 from mrv_core.models import Metadata
 
 MAX_LABEL_BYTES: Final = 1024
 """Longest metadata text that the contract takes."""
+
+CODE_HASHES: Final = frozenset({bytes.fromhex("82c6c9febae5c1b123ef32d90ed9c0edad676b6a5d20db218abf9ed3dcf556eb")})
+"""Code hashes of every released version of the contract; what an older one keeps can be verified for ever."""
+
+STORE_HASH: Final = keccak256(b"storeHash(bytes32,string)")[:4]
+"""Selector with which a call of `storeHash` begins."""
 
 HASH_SUBMITTED: Final = keccak256(b"HashSubmitted(bytes32,address,string,uint256)")
 """Topic of the event that every successful `storeHash` emits."""
@@ -40,9 +47,7 @@ class HashSubmitted:
     @property
     def commitment(self) -> Digest:
         """The root with the hash algorithm that the label names."""
-        name, colon, _ = self.label.partition(":")
-        named = colon and name in HashFactory.algorithms()
-        return Digest(name if named else _DEFAULT_ALGORITHM, self.root)
+        return commitment_of(self.root, self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +59,30 @@ class Submission:
 
 
 @cache
-def artifact() -> dict[str, Any]:
-    """Return the compiled contract: `abi`, `bytecode`, `deployedBytecode` and how they were made."""
-    data = files("mrv_backends_eth").joinpath("compiled", "MLProvenance.json").read_bytes()
-    parsed: dict[str, Any] = parse_json(data, what="compiled/MLProvenance.json")
+def artifact(name: str = "MLProvenance") -> dict[str, Any]:
+    """Return a compiled contract: `abi`, `bytecode`, `deployedBytecode` and how they were made.
+
+    Raises:
+        ConfigurationError: this project has no such contract.
+    """
+    if name not in artifact_names():
+        hint = f"contracts: {', '.join(artifact_names())}"
+        raise ConfigurationError(f"there is no contract {name[:80]!r}", hint=hint)
+    data = files("mrv_backends_eth").joinpath("compiled", f"{name}.json").read_bytes()
+    parsed: dict[str, Any] = parse_json(data, what=f"compiled/{name}.json")
     return parsed
 
 
 @cache
+def artifact_names() -> tuple[str, ...]:
+    """Return the names of the compiled contracts, sorted."""
+    found = files("mrv_backends_eth").joinpath("compiled").iterdir()
+    return tuple(sorted(entry.name.removesuffix(".json") for entry in found if entry.name.endswith(".json")))
+
+
+@cache
 def code_hash() -> bytes:
-    """Return the code hash an account must have to be this contract."""
+    """Return the code hash of the version that this one deploys."""
     return keccak256(bytes.fromhex(artifact()["deployedBytecode"].removeprefix("0x")))
 
 
@@ -86,6 +105,28 @@ def label(commitment: Digest, metadata: Metadata) -> str:
             hint="anchor a run id and a phase, and keep the rest in the run's own files",
         )
     return text
+
+
+def commitment_of(root: bytes, text: str) -> Digest:
+    """Return the commitment that a root and the text beside it stand for; see `label`."""
+    name, colon, _ = text.partition(":")
+    named = colon and name in HashFactory.algorithms()
+    return Digest(name if named else _DEFAULT_ALGORITHM, root)
+
+
+def decode_store_hash(data: bytes) -> tuple[bytes, str] | None:
+    """Return root and text of a call of `storeHash`, or None where the data is anything else.
+
+    Anyone may call the contract with bytes that are no text; those read as replacement characters.
+    """
+    start = len(STORE_HASH) + 2 * _WORD
+    if data[:4] != STORE_HASH or data[36:68] != (2 * _WORD).to_bytes(_WORD, "big") or len(data) < start + _WORD:
+        return None
+    size = int.from_bytes(data[start : start + _WORD], "big")
+    content = data[start + _WORD : start + _WORD + size]
+    if len(content) != size or len(data) != start + _WORD + size + -size % _WORD:
+        return None
+    return data[4:36], content.decode("utf-8", errors="replace")
 
 
 def submission_slot(submitter: bytes, root: bytes) -> bytes:
@@ -115,11 +156,18 @@ def find_submission(receipt: bytes, contract: bytes) -> HashSubmitted | None:
         address, topics, data = rlp.as_list(log, what="log", length=3)
         names = rlp.as_list(topics, what="topics")
         if address == contract and names[:1] == [HASH_SUBMITTED]:
-            return _decode_event(names, rlp.as_bytes(data, what="log data"))
+            return decode_event(
+                [rlp.as_bytes(name, what="topic") for name in names], rlp.as_bytes(data, what="log data")
+            )
     return None
 
 
-def _decode_event(topics: list[rlp.Item], data: bytes) -> HashSubmitted:
+def decode_event(topics: Sequence[bytes], data: bytes) -> HashSubmitted:
+    """Read a `HashSubmitted` from a log's topics and data.
+
+    Raises:
+        VerificationError: the contract cannot have emitted it.
+    """
     if len(topics) != 3:
         raise VerificationError(f"HashSubmitted has {len(topics)} topics instead of 3")
     root, submitter = (rlp.as_bytes(topic, what="topic", size=_WORD) for topic in topics[1:])

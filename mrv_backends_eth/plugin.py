@@ -17,6 +17,7 @@ def mrv_register_drivers(register: Callable[[str, DriverFactory], None]) -> None
             driver="mrv_backends_eth.driver:EthereumDriver",
             settings="mrv_backends_eth.settings:EthereumSettings",
             extra="eth",
-            summary="MLProvenance contract on an Ethereum chain, embedded in this folder",
+            summary="MLProvenance contract on an Ethereum chain: a node's, or one embedded in this folder",
+            examiner="mrv_backends_eth.offline:examine",
         ),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""RLP, Ethereum's serialisation (Yellow Paper, appendix B): a strict decoder and the little encoding we need.
+"""RLP, Ethereum's serialisation (Yellow Paper, appendix B): a strict decoder, and its inverse.
 
 Strict means one encoding for each item: lengths and single bytes in their shortest form, nothing left over.
 Anything else would let two different byte strings stand for one header, proof node or receipt.
@@ -75,12 +75,31 @@ def as_int(item: Item, *, what: str) -> int:
     return int.from_bytes(data, "big")
 
 
+def encode(item: Item) -> bytes:
+    """Encode an item; `decode` gives it back."""
+    if isinstance(item, list):
+        content = b"".join(map(encode, item))
+        return _prefix(len(content), _LIST) + content
+    if len(item) == 1 and item[0] < _STRING:
+        return item
+    return _prefix(len(item), _STRING) + item
+
+
 def encode_int(value: int) -> bytes:
-    """Encode an unsigned integer below 2^440."""
-    data = value.to_bytes((value.bit_length() + 7) // 8, "big")
-    if len(data) == 1 and data[0] < _STRING:
-        return data
-    return bytes([_STRING + len(data)]) + data
+    """Encode an unsigned integer."""
+    return encode(int_bytes(value))
+
+
+def int_bytes(value: int) -> bytes:
+    """Return an unsigned integer as an item: big-endian, without leading zeros, nothing for zero."""
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
+def _prefix(size: int, offset: int) -> bytes:
+    if size <= _SHORT:
+        return bytes([offset + size])
+    width = int_bytes(size)
+    return bytes([offset + _SHORT + len(width)]) + width
 
 
 def _item(data: bytes, start: int, stop: int, depth: int) -> tuple[Item, int]:

@@ -20,7 +20,9 @@ from typing import Final
 
 from mrv_backends_eth import contract as mlprovenance
 from mrv_backends_eth import rlp, trie
-from mrv_backends_eth.evidence import EthereumEvidence, Header, to_hex
+from mrv_backends_eth.evidence import EthereumEvidence
+from mrv_backends_eth.headers import Header
+from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.keccak import keccak256
 from mrv_core.errors import AnchorNotFoundError, BackendUnavailableError, StorageError, VerificationError
 from mrv_core.files import make_folder

@@ -136,7 +136,7 @@ def test_label_keeps_algorithm_and_metadata_apart(algorithm: str, metadata: dict
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rpc_url": "http://user:secret@127.0.0.1:8545"}, "embedded chain only"),
+        ({"mode": "calldata"}, "mode"),
         ({"chain_id": 1}, "chain_id"),
         ({"contract_address": "0x" + "11" * 20}, "contract_address"),
     ],
@@ -145,7 +145,6 @@ def test_settings_for_another_chain_are_refused(context: DriverContext, settings
     with pytest.raises(ConfigurationError, match=message) as failure:
         configured(context, **settings)
     assert failure.value.hint
-    assert "secret" not in f"{failure.value} {failure.value.hint}"
 
 
 def test_settings_that_agree_with_the_embedded_chain_are_fine(context: DriverContext) -> None:

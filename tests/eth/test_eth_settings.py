@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mrv_backends_eth.chains import CHAIN_IDS
 from mrv_backends_eth.settings import EthereumSettings
 from mrv_core.config import load_config
 from mrv_core.errors import ConfigurationError
@@ -115,11 +116,42 @@ def test_keys_are_accepted_over_the_whole_range_and_never_shown(key: str) -> Non
         ("gas_price", "fast"),
         ("chain_id", 0),
         ("path", ""),
+        ("rpc_url", "http://127.0.0.1:99999"),
+        ("rpc_url", "http://127.0.0.1:0"),
+        ("mode", "event"),
+        ("finality", 0),
+        ("finality", "latest"),
+        ("finality", True),
+        ("max_fee_gwei", 0),
+        ("replace_after_blocks", 0),
+        ("submitter", "0x1234"),
+        ("submitter", []),
+        ("submitter", "0xF39fd6e51aad88F6F4ce6aB8827279cffFb92266"),
+        ("private_key_file", ""),
+        ("network", "ropsten"),
     ],
 )
 def test_wrong_values_are_refused_by_name(key: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=rf"ethereum\.{key}"):
         read(**{key: value})
+
+
+def test_the_settings_of_a_node() -> None:
+    address = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+    settings = read(network="sepolia", finality="finalized", submitter=[address, address.lower()], gas_price=2.5)
+    assert (settings.chain_id, settings.finality, settings.gas_price) == (11155111, "finalized", 2.5)
+    assert settings.submitter == [address, address.lower()]
+    defaults = read(rpc_url="http://127.0.0.1:8545")
+    assert (defaults.mode, defaults.finality, defaults.submitter) == ("contract", None, None)
+    assert (defaults.max_fee_gwei, defaults.replace_after_blocks) == (500, 3)
+
+
+@pytest.mark.parametrize(("name", "chain_id"), [*CHAIN_IDS.items(), ("localhost", None)])
+def test_every_name_of_a_chain_is_taken_and_stands_for_its_id(name: str, chain_id: int | None) -> None:
+    assert read(network=name).chain_id == chain_id
+    if chain_id is not None:
+        with pytest.raises(ConfigurationError, match=f"network {name} has the chain_id {chain_id}, not the one given"):
+            read(network=name, chain_id=chain_id + 1)
 
 
 def test_plugin_and_settings_load_nothing_heavy() -> None:

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""A real chain, reached through one node.
+
+Sending is the one step that cannot be undone, so nothing about it is decided by what a call returned: whatever came
+back, the node is asked for the transaction by its hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from mrv_backends_eth import values
+from mrv_backends_eth.absence import Fate, conflict, explain, fate
+from mrv_backends_eth.calldata_form import CalldataForm
+from mrv_backends_eth.chain import Sighting, SignedTransaction
+from mrv_backends_eth.contract_form import ContractForm
+from mrv_backends_eth.deploy import deploy
+from mrv_backends_eth.form import FailedTransactionError, Form
+from mrv_backends_eth.hexadecimal import to_hex
+from mrv_backends_eth.keys import Wallet
+from mrv_backends_eth.node import Node
+from mrv_backends_eth.node_status import describe
+from mrv_backends_eth.observing import Observer
+from mrv_backends_eth.pending_evidence import is_pending, parse_pending_evidence
+from mrv_backends_eth.settings import EthereumSettings
+from mrv_backends_eth.signing import Signing
+from mrv_backends_eth.transactions import Transaction
+from mrv_core.driver import Capabilities, Deployment
+from mrv_core.errors import (
+    AnchorNotFoundError,
+    BackendError,
+    BackendUnavailableError,
+    ConfigurationError,
+    FormatError,
+    VerificationError,
+)
+from mrv_core.hashing import Digest
+from mrv_core.models import Metadata, Receipt
+from mrv_core.transport import MAX_CALL_S, HttpTransport, JsonRpcClient, RpcError, TransportError
+
+
+class RpcChain:
+    """The `Chain` behind a node's JSON-RPC.
+
+    Args:
+        settings: Checked settings with the URL of a node.
+        network: Configured name, for messages.
+
+    Raises:
+        ConfigurationError: the URL cannot be used.
+    """
+
+    def __init__(self, settings: EthereumSettings, network: str) -> None:
+        self._settings = settings
+        self._network = network
+        try:
+            self._transport = HttpTransport(settings.rpc_url, timeout_s=min(MAX_CALL_S, settings.timeout))
+        except FormatError as error:
+            raise ConfigurationError(f"{network}.rpc_url: {error.message}", hint=error.hint) from error
+        client = JsonRpcClient(self._transport)
+        self._node = Node(client, settings.chain_id, network)
+        self._wallet = Wallet(settings, network)
+        self._contract = ContractForm(_address(settings.contract_address), network)
+        calldata = CalldataForm()
+        self._form: Form = self._contract if settings.mode == "contract" else calldata
+        self._observer = Observer(self._node, self._contract, calldata, settings, network)
+        self._signing = Signing(client, self._node, self._wallet, self._form, settings, network)
+        self.capabilities = Capabilities(
+            attests_time=True,
+            embedded=False,
+            mines_later=True,
+            replaces=True,
+            searches=self._form.searches,
+            pipelines=self._form.searches,  # which asks what the journal may not know
+        )
+
+    def network_id(self) -> str:
+        """Return `eip155:` and the chain id. See `Chain`."""
+        return f"eip155:{self._node.chain_id()}"
+
+    def sign(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[SignedTransaction]:
+        """Build and sign. See `Chain`."""
+        return self._signing.anchors(anchors)
+
+    def replace(self, transaction: SignedTransaction, *, was_refused: bool) -> SignedTransaction | None:
+        """Sign the same transaction with higher fees. See `Chain`."""
+        return self._signing.replacement(transaction, was_refused=was_refused)
+
+    def send(self, transaction: SignedTransaction) -> Sighting:
+        """Send, then ask by hash. See `Chain`."""
+        parsed = Transaction.parse(transaction.raw)
+        self._require_ours(parsed)
+        failure: BackendError | None = None
+        try:
+            self._node.send(transaction.raw)
+        except BackendError as error:
+            if isinstance(error, TransportError) and not error.maybe_delivered:
+                raise
+            failure = error
+        observed = self._observer.observe(parsed.hash)
+        if observed.seen is None:
+            raise explain(self._node, self._form, parsed, observed.tip, failure, self._network)
+        self._signing.note_sent(parsed)
+        return self._observer.own(observed, parsed.hash)
+
+    def send_many(self, transactions: Sequence[SignedTransaction]) -> list[Sighting | None]:
+        """Send all of them, then ask for all of them by hash. See `Chain`."""
+        parsed = [Transaction.parse(transaction.raw) for transaction in transactions]
+        for transaction in parsed:
+            self._require_ours(transaction)
+        self._node.send_many([transaction.raw for transaction in transactions])
+        answers = self._node.ask(*(("eth_getTransactionByHash", [to_hex(each.hash)]) for each in parsed))
+        return [self._taken(each, answer) for each, answer in zip(parsed, answers, strict=True)]
+
+    def look(self, transaction_hash: bytes) -> Sighting:
+        """Look by hash. See `Chain`."""
+        try:
+            return self._observer.sighting(self._observer.observe(transaction_hash), transaction_hash)
+        except FailedTransactionError as error:
+            raise AnchorNotFoundError(
+                f"transaction {to_hex(transaction_hash)} anchored nothing: {error.reason}"
+            ) from error
+
+    def look_again(self, transaction_hash: bytes, receipt: Receipt) -> Sighting:
+        """Look by hash, and keep evidence that still holds. See `Chain`."""
+        if not is_pending(receipt.evidence):
+            with suppress(VerificationError, AnchorNotFoundError):  # then it is elsewhere now, or was never right
+                return self._observer.check(transaction_hash, receipt)
+            return self._observer.own(self._observer.observe(transaction_hash), transaction_hash)
+        observed = self._observer.observe(transaction_hash)
+        waiting = parse_pending_evidence(receipt.evidence, transaction_hash)
+        if observed.seen is None and waiting is not None:
+            if fate(self._node, self._form, waiting, observed.tip) is Fate.TAKEN_FOR_GOOD:
+                raise conflict(self._network, waiting)
+        return self._observer.own(observed, transaction_hash)
+
+    def check(self, transaction_hash: bytes, receipt: Receipt) -> Sighting:
+        """Recompute the receipt, then ask the node. See `Chain`."""
+        if not is_pending(receipt.evidence):
+            return self._with_submitter_checked(self._observer.check(transaction_hash, receipt))
+        parse_pending_evidence(receipt.evidence, transaction_hash)
+        return self._with_submitter_checked(self.look(transaction_hash))
+
+    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
+        """Ask the contract for our own records, those of transactions that wait included. See `Chain`."""
+        submitter = self._wallet.address()
+        if submitter is None or not self._form.searches:
+            return [False] * len(commitments)
+        queries = self._contract.queries
+        used, sent, *records = self._node.ask(
+            ("eth_getTransactionCount", [to_hex(submitter), "latest"]),
+            ("eth_getTransactionCount", [to_hex(submitter), "pending"]),
+            *(queries.record_call(submitter, each.value, at) for each in commitments for at in ("latest", "pending")),
+        )
+        nothing_waits = self._node.number(used, "nonce") == self._node.number(sent, "nonce")
+        pairs = zip(records[::2], records[1::2], strict=True)
+        return [self._is_new(now, soon, nothing_waits=nothing_waits) for now, soon in pairs]
+
+    def find(self, commitment: Digest) -> bytes | None:
+        """Ask the contract for our own record, then for the event that made it. See `Chain`."""
+        submitter = self._wallet.address()
+        if submitter is None or not self._form.searches:
+            return None
+        queries, root = self._contract.queries, commitment.value
+        now, soon = self._node.ask(*(queries.record_call(submitter, root, at) for at in ("latest", "pending")))
+        record = queries.read_record(self._node, now)
+        if record.timestamp == 0:
+            # Not every node has a pending state; one that has shows what is on its way.
+            if not isinstance(soon, RpcError) and queries.read_record(self._node, soon).timestamp:
+                raise BackendUnavailableError(
+                    f"{self._network}: a transaction of {values.address_text(submitter)} that anchors {commitment} "
+                    "is on its way",
+                    hint="run 'mrv flush' when it is in a block",
+                    retryable=True,
+                )
+            return None
+        (logs,) = self._node.ask(queries.events_call(submitter, root, record.block_number))
+        found = queries.read_events(self._node, logs, submitter, root)
+        if not found:
+            raise BackendUnavailableError(f"{self._node.name} does not show the event of a record", retryable=True)
+        return next((transaction_hash for stated, transaction_hash in found if stated == commitment), None)
+
+    def deploy(self, contract: str) -> Deployment:
+        """Deploy a contract. See `Chain`."""
+        return deploy(contract, self._node, self._signing, self._contract)
+
+    def status(self) -> tuple[bool, str]:
+        """Describe chain, contract and account. See `Chain`."""
+        return describe(self._node, self._wallet, self._form, self._observer.finality)
+
+    def close(self) -> None:
+        """Close idle connections. See `Chain`."""
+        self._transport.close()
+
+    def _is_new(self, now: Any, soon: Any, *, nothing_waits: bool) -> bool:
+        queries = self._contract.queries
+        if queries.read_record(self._node, now).timestamp:
+            return False
+        if isinstance(soon, RpcError):  # a node without a pending state
+            return nothing_waits
+        return queries.read_record(self._node, soon).timestamp == 0
+
+    def _taken(self, transaction: Transaction, answer: Any) -> Sighting | None:
+        """Say of a transaction of a group that the node has it; what else became of it is looked for later."""
+        seen = None if isinstance(answer, RpcError) else self._node.transaction(answer, transaction.hash)
+        _, commitment = self._observer.read(transaction)
+        if seen is None or commitment is None:
+            return None
+        self._signing.note_sent(transaction)
+        return self._observer.waiting(transaction, commitment)
+
+    def _require_ours(self, transaction: Transaction) -> None:
+        """Refuse to send what the settings of today would not find again."""
+        if transaction.chain_id != self._node.chain_id():
+            raise ConfigurationError(
+                f"{self._network}: what was prepared is for chain {transaction.chain_id}, "
+                f"the settings and the node are for {self._node.chain_id()}",
+                hint="put the settings back until 'mrv flush' has sent it",
+            )
+        if self._observer.read(transaction)[1] is None:
+            raise ConfigurationError(
+                f"{self._network}: what was prepared does not call the configured contract",
+                hint="put contract_address back until 'mrv flush' has sent it",
+            )
+
+    def _with_submitter_checked(self, seen: Sighting) -> Sighting:
+        """Compare who anchored with who is expected to: a commitment is public, anyone can anchor it again."""
+        submitter = seen.facts.get("submitter")
+        if submitter is None:
+            return seen
+        expected = self._expected_submitters()
+        if not expected:
+            sentence = f"the settings name no submitter; it was anchored by {submitter}, whoever that is"
+            return replace(seen, trusts=(*seen.trusts, sentence))
+        if submitter.lower() not in expected:
+            raise VerificationError(
+                f"{self._network}: it was anchored by {submitter}, not by {' or '.join(sorted(expected))}",
+                hint="set 'submitter' of this network to the addresses whose anchors you expect",
+            )
+        return seen
+
+    def _expected_submitters(self) -> set[str]:
+        configured = self._settings.submitter
+        if configured is not None:
+            return {address.lower() for address in ([configured] if isinstance(configured, str) else configured)}
+        own = self._wallet.address()
+        return set() if own is None else {to_hex(own)}
+
+
+def _address(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text[2:])
