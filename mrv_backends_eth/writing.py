@@ -31,10 +31,10 @@ class Writer:
             from mrv_backends_eth.web3_provider import TransportProvider
         # No middleware: none of it shall ask, repeat or keep anything.
         self.web3 = Web3(TransportProvider(client), middleware=[])
-        self._account = Account
         self._provenance = self.web3.eth.contract(abi=artifact()["abi"])
         # A run has few labels, and web3 takes a millisecond for each call that it encodes.
         self._template = lru_cache(maxsize=64)(self._encode)
+        self._signer = lru_cache(maxsize=1)(Account.from_key)  # which computes the public key each time
 
     def store_hash(self, root: bytes, text: str) -> bytes:
         """Return the data of a call `storeHash(root, text)`."""
@@ -58,5 +58,5 @@ class Writer:
             fields: Everything that the transaction is to have; addresses and data as bytes.
             details: See `SignedTransaction`.
         """
-        signed = self._account.sign_transaction(dict(fields), key)
+        signed = self._signer(key).sign_transaction(dict(fields))
         return SignedTransaction(bytes(signed.raw_transaction), bytes(signed.hash), details)

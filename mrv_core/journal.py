@@ -19,7 +19,7 @@ import os
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -40,6 +40,7 @@ from mrv_core.journal_rows import (
     Attempt,
     JournalRow,
     JournalState,
+    check_row,
     checksum,
     parse_attempt,
     parse_row,
@@ -190,9 +191,22 @@ class Journal:
         where = " AND ".join(conditions) or "1"
         with self._connection() as database:
             database.execute("BEGIN")  # one state of the file: attempts and rows that belong together
-            earlier = self._earlier(database, where, values)
-            records = database.execute(f"SELECT * FROM anchors WHERE {where} ORDER BY id", values)  # noqa: S608 - constants
+            query = f"SELECT * FROM anchors WHERE {where} ORDER BY id"  # noqa: S608 - constants
+            records = database.execute(query, values).fetchall()
+            earlier = self._earlier(database, {record["id"] for record in records})
             return [self._row(record, earlier.get(record["id"], ())) for record in records]
+
+    def has_open(self, network: str) -> bool:
+        """Tell whether there is anything left to send to a network, or to wait for.
+
+        Raises:
+            StorageError: the journal cannot be read.
+        """
+        if not self._exists():
+            return False
+        query = f"SELECT 1 FROM anchors WHERE network = ? AND state NOT IN ({', '.join('?' * len(CLOSED))}) LIMIT 1"  # noqa: S608 - constants
+        with self._connection() as database:
+            return database.execute(query, (network, *CLOSED)).fetchone() is not None
 
     def record_prepared(self, row: JournalRow, prepared: Prepared) -> JournalRow:
         """Store the signed bytes before they are sent."""
@@ -315,7 +329,7 @@ class Journal:
         record = database.execute("SELECT * FROM anchors WHERE id = ?", (row.id,)).fetchone()
         if record is None:
             raise StorageError(f"journal {self.path}: row {row.id} is gone")
-        self._row(record)
+        self._require_intact(record)
         if ended is not None:
             _keep_attempt(database, record, ended, now)
         _change(database, record, **values, updated_at=now)
@@ -426,22 +440,33 @@ class Journal:
             return self._damaged(str(error))
         return StorageError(f"journal {self.path}: {_one_line(str(error))}", hint=_hint(name))
 
+    def _require_intact(self, record: sqlite3.Row) -> None:
+        try:
+            check_row(record)
+        except (TypeError, ValueError) as error:
+            raise self._damaged(f"row {record['id']} is damaged: {error}") from error
+
     def _row(self, record: sqlite3.Row, earlier: tuple[Attempt, ...] = ()) -> JournalRow:
         try:
             return parse_row(record, f"{self.path} row {record['id']}", earlier)
         except (TypeError, ValueError) as error:
             raise self._damaged(f"row {record['id']} is damaged: {error}") from error
 
-    def _earlier(
-        self, database: sqlite3.Connection, where: str, values: list[str | bytes]
-    ) -> dict[int, tuple[Attempt, ...]]:
-        """Return the earlier attempts of the rows that a condition selects, by row number, oldest first."""
+    def _earlier(self, database: sqlite3.Connection, ids: Collection[int]) -> dict[int, tuple[Attempt, ...]]:
+        """Return the earlier attempts at some rows, by the row's number, oldest first.
+
+        An attempt that names no row at all is damaged, and may be one of theirs.
+        """
         if database.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
             return {}
-        query = f"SELECT * FROM attempts WHERE anchor IN (SELECT id FROM anchors WHERE {where}) ORDER BY id"  # noqa: S608 - constants
+        query = (
+            "SELECT attempts.*, anchors.id AS owner FROM attempts LEFT JOIN anchors ON anchor = anchors.id ORDER BY 1"
+        )
         found: dict[int, tuple[Attempt, ...]] = {}
-        for record in database.execute(query, values):
-            found[record["anchor"]] = (*found.get(record["anchor"], ()), self._attempt(record))
+        for record in database.execute(query):
+            if record["owner"] in ids or record["owner"] is None:
+                attempt = self._attempt(record)
+                found[record["anchor"]] = (*found.get(record["anchor"], ()), attempt)
         return found
 
     def _attempt(self, record: sqlite3.Row) -> Attempt:

@@ -149,6 +149,15 @@ def checksum(row: Mapping[str, Any] | sqlite3.Row, fields: Sequence[str]) -> byt
     return hasher.digest()
 
 
+def check_row(record: sqlite3.Row) -> None:
+    """Check that a row of `anchors` is as it was written.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
+    _check(record, FIELDS)
+
+
 def parse_row(record: sqlite3.Row, what: str, earlier: tuple[Attempt, ...] = ()) -> JournalRow:
     """Check and read one row of `anchors`.
 
@@ -160,7 +169,7 @@ def parse_row(record: sqlite3.Row, what: str, earlier: tuple[Attempt, ...] = ())
     Raises:
         TypeError, ValueError: it is not as it was written.
     """
-    _check(record, FIELDS)
+    check_row(record)
     return JournalRow(
         id=record["id"],
         commitment=Digest.parse(record["commitment"]),

@@ -336,7 +336,7 @@ class BlockchainManager:
             only: Look again only at these of what the network has already; at all of it by default.
         """
         failures: dict[int, MrvError] = {}
-        if not self._open_rows(network, only):
+        if not self.journal.has_open(network):
             return failures
         patience = self._patience(network)
         anchoring = self.anchoring(network)

@@ -42,7 +42,7 @@ const reversed = (bytes) => Buffer.from(bytes).reverse();
 
 /** Read an even number of lower-case hexadecimal digits. */
 function fromHex(text, what) {
-  demand(/^(?:[0-9a-f]{2})*$/.test(text), `${what}: not lower-case hexadecimal`);
+  demand(text.length % 2 === 0 && !/[^0-9a-f]/.test(text), `${what}: not lower-case hexadecimal`);
   return Buffer.from(text, "hex");
 }
 
@@ -158,6 +158,65 @@ function keccak256(...parts) {
     digest.writeInt32LE(low[lane], 8 * lane);
     digest.writeInt32LE(high[lane], 8 * lane + 4);
   }
+  return digest;
+}
+
+const RIPEMD_LEFT = [
+  [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15], [7, 4, 13, 1, 10, 6, 15, 3, 12, 0, 9, 5, 2, 14, 11, 8],
+  [3, 10, 14, 4, 9, 15, 8, 1, 2, 7, 0, 6, 13, 11, 5, 12], [1, 9, 11, 10, 0, 8, 12, 4, 13, 3, 7, 15, 14, 5, 6, 2],
+  [4, 0, 5, 9, 7, 12, 2, 10, 14, 1, 3, 8, 11, 6, 15, 13],
+];
+const RIPEMD_RIGHT = [
+  [5, 14, 7, 0, 9, 2, 11, 4, 13, 6, 15, 8, 1, 10, 3, 12], [6, 11, 3, 7, 0, 13, 5, 10, 14, 15, 8, 12, 4, 9, 1, 2],
+  [15, 5, 1, 3, 7, 14, 6, 9, 11, 8, 12, 2, 10, 0, 4, 13], [8, 6, 4, 1, 3, 11, 15, 0, 5, 12, 2, 13, 9, 7, 10, 14],
+  [12, 15, 10, 4, 1, 5, 8, 7, 6, 2, 13, 14, 0, 3, 9, 11],
+];
+const RIPEMD_LEFT_SHIFTS = [
+  [11, 14, 15, 12, 5, 8, 7, 9, 11, 13, 14, 15, 6, 7, 9, 8], [7, 6, 8, 13, 11, 9, 7, 15, 7, 12, 15, 9, 11, 7, 13, 12],
+  [11, 13, 6, 7, 14, 9, 13, 15, 14, 8, 13, 6, 5, 12, 7, 5], [11, 12, 14, 15, 14, 15, 9, 8, 9, 14, 5, 6, 8, 6, 5, 12],
+  [9, 15, 5, 11, 6, 8, 13, 12, 5, 12, 13, 14, 11, 8, 5, 6],
+];
+const RIPEMD_RIGHT_SHIFTS = [
+  [8, 9, 9, 11, 13, 15, 15, 5, 7, 7, 8, 11, 14, 14, 12, 6], [9, 13, 15, 7, 12, 8, 9, 11, 7, 7, 12, 7, 6, 15, 13, 11],
+  [9, 7, 15, 11, 8, 6, 6, 14, 12, 13, 5, 14, 13, 13, 7, 5], [15, 5, 8, 11, 14, 14, 6, 14, 6, 9, 12, 9, 12, 5, 15, 8],
+  [8, 5, 12, 9, 12, 5, 14, 6, 8, 13, 6, 5, 15, 13, 11, 11],
+];
+const RIPEMD_LEFT_CONSTANTS = [0, 0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xa953fd4e];
+const RIPEMD_RIGHT_CONSTANTS = [0x50a28be6, 0x5c4dd124, 0x6d703ef3, 0x7a6d76e9, 0];
+const RIPEMD_MIXERS = [
+  (x, y, z) => x ^ y ^ z,
+  (x, y, z) => (x & y) | (~x & z),
+  (x, y, z) => (x | ~y) ^ z,
+  (x, y, z) => (x & z) | (y & ~z),
+  (x, y, z) => x ^ (y | ~z),
+];
+
+/** RIPEMD-160 (Dobbertin, Bosselaers, Preneel 1996), which a build of Node.js may lack. */
+function ripemd160(message) {
+  const padded = Buffer.alloc(64 * Math.ceil((message.length + 9) / 64));
+  message.copy(padded);
+  padded[message.length] = 0x80;
+  padded.writeUInt32LE(message.length * 8, padded.length - 8); // no message here has 2^29 bytes
+  const rotate = (value, by) => (value << by) | (value >>> (32 - by));
+  const line = (words, h, order, shifts, constants, mixer) => {
+    let [a, b, c, d, e] = h;
+    for (let i = 0; i < 80; i++) {
+      const round = i >> 4;
+      const sum = a + RIPEMD_MIXERS[mixer(round)](b, c, d) + words[order[round][i & 15]] + constants[round];
+      const next = (rotate(sum | 0, shifts[round][i & 15]) + e) | 0;
+      [a, e, d, c, b] = [e, d, rotate(c, 10), b, next];
+    }
+    return [a, b, c, d, e];
+  };
+  let h = [0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0].map((word) => word | 0);
+  for (let block = 0; block < padded.length; block += 64) {
+    const words = Array.from({ length: 16 }, (_, i) => padded.readInt32LE(block + 4 * i));
+    const left = line(words, h, RIPEMD_LEFT, RIPEMD_LEFT_SHIFTS, RIPEMD_LEFT_CONSTANTS, (round) => round);
+    const right = line(words, h, RIPEMD_RIGHT, RIPEMD_RIGHT_SHIFTS, RIPEMD_RIGHT_CONSTANTS, (round) => 4 - round);
+    h = h.map((_, i) => (h[(i + 1) % 5] + left[(i + 2) % 5] + right[(i + 3) % 5]) | 0);
+  }
+  const digest = Buffer.alloc(20);
+  h.forEach((word, i) => digest.writeInt32LE(word, 4 * i));
   return digest;
 }
 
@@ -497,7 +556,6 @@ function treeRoot(entries) {
 /** Section 2.1.3.2. `index` and `size` are numbers or BigInts, `leaf` is a leaf hash. */
 function rootFromInclusion(leaf, index, size, path) {
   let [position, last] = [BigInt(index), BigInt(size) - 1n];
-  demand(position <= MAX_TREE_SIZE && last < MAX_TREE_SIZE, "a leaf index or tree size is beyond 2^63-1");
   demand(position <= last, `leaf index ${index} is outside a tree of size ${size}`);
   let node = leaf;
   for (const sibling of path) {
@@ -743,13 +801,13 @@ function examineLog(receipt, commitment, trusted) {
 
 // --- Bitcoin: docs/networks/bitcoin.md --------------------------------------------------------------------------
 
-// Name, largest target in compact form, first height that a coinbase must state (BIP 34), least work of a header.
+// Name, largest target in compact form, least work of a header, and more than one of the chain has ever cost.
 const BITCOIN_CHAINS = new Map([
-  ["bip122:000000000019d6689c085ae165831e93", { name: "main", easiest: 0x1d00ffff, bip34: 227931, floor: 70n }],
-  ["bip122:000000000933ea01ad0ee984209779ba", { name: "test", easiest: 0x1d00ffff, bip34: 21111, floor: 32n }],
-  ["bip122:00000000da84f2bafbbc53dee25a72ae", { name: "testnet4", easiest: 0x1d00ffff, bip34: 1, floor: 32n }],
-  ["bip122:00000008819873e925422c1ff0f99f7c", { name: "signet", easiest: 0x1e0377ae, bip34: 1, floor: 22n }],
-  ["bip122:0f9188f13cb7b2c71f2a335e3a4fc328", { name: "regtest", easiest: 0x207fffff, bip34: 1, floor: 0n }],
+  ["bip122:000000000019d6689c085ae165831e93", { name: "main", easiest: 0x1d00ffff, floor: 70n, ceiling: 256n }],
+  ["bip122:000000000933ea01ad0ee984209779ba", { name: "test", easiest: 0x1d00ffff, floor: 32n, ceiling: 70n }],
+  ["bip122:00000000da84f2bafbbc53dee25a72ae", { name: "testnet4", easiest: 0x1d00ffff, floor: 32n, ceiling: 70n }],
+  ["bip122:00000008819873e925422c1ff0f99f7c", { name: "signet", easiest: 0x1e0377ae, floor: 22n, ceiling: 40n }],
+  ["bip122:0f9188f13cb7b2c71f2a335e3a4fc328", { name: "regtest", easiest: 0x207fffff, floor: 0n, ceiling: 2n }],
 ]);
 const PAYLOAD_CODES = new Map([[0x12, "sha256"], [0x16, "sha3-256"], [0x1e, "blake3"], [0xb2, "blake2b-256"]]);
 const MAX_TRANSACTION_BYTES = 400_000;
@@ -894,19 +952,19 @@ function examineBitcoin(receipt, commitment, trusted) {
   demand(script !== undefined && payloadOf(script) === commitment.text, "the output is not for the commitment");
   const root = merkleRoot(transaction.txid, evidence.transaction_index, evidence.merkle_branch);
   demand(!isCoinbase(transaction) && same(root, header.root), "the transaction is not in the block of the evidence");
-  checkCoinbase(evidence, header, chain);
+  checkCoinbase(evidence, header);
   demand(same(header.hash, evidence.block_hash), "the header of the evidence has another hash");
   demand(!chain || header.work >= 1n << chain.floor, "the block header cost too little: anyone could have made it");
   return inBitcoinBlock(receipt, header, evidence.height, trusted);
 }
 
-function checkCoinbase(evidence, header, chain) {
+function checkCoinbase(evidence, header) {
   const coinbase = parseTransaction(evidence.coinbase, "coinbase");
   const first = isCoinbase(coinbase) && same(merkleRoot(coinbase.txid, 0, evidence.coinbase_branch), header.root);
   demand(first, "the coinbase of the evidence is not the first transaction of its block");
   const push = heightPush(evidence.height);
   const stated = same(coinbase.inputs[0].script.subarray(0, push.length), push);
-  demand(stated || (chain && evidence.height < chain.bip34), `the block is not at height ${evidence.height}`);
+  demand(stated, `the block is not at height ${evidence.height}`);
   const alike = evidence.coinbase_branch.length === evidence.merkle_branch.length;
   demand(alike, "the Merkle branches of one block have different lengths");
 }
@@ -916,10 +974,12 @@ function inBitcoinBlock(receipt, header, height, trusted) {
   const blockHash = hex(header.hash);
   const found = { block: blockHash, time: header.time };
   if (trusted.blocks.includes(blockHash)) return shown(receipt, { ...found, trusts: [`block ${blockHash}`] });
-  if (trusted.minWork !== null && header.work >= 1n << BigInt(trusted.minWork)) {
+  const chain = BITCOIN_CHAINS.get(receipt.network_id);
+  const credible = chain !== undefined && header.work < 1n << chain.ceiling; // else it is of another chain
+  if (trusted.minWork !== null && credible && header.work >= 1n << BigInt(trusted.minWork)) {
     return shown(receipt, { ...found, trusts: [`a header that cost 2^${trusted.minWork} hashes or more`] });
   }
-  const name = BITCOIN_CHAINS.get(receipt.network_id)?.name ?? receipt.network_id;
+  const name = chain?.name ?? receipt.network_id;
   const remaining = [`that block ${blockHash} (height ${height}) is in the Bitcoin chain ${name}: compare it`];
   return shown(receipt, { ...found, remaining });
 }
@@ -935,14 +995,19 @@ function examineUnincluded(receipt, commitment) {
 
 const OTS_MAGIC = concat("\0OpenTimestamps\0\0Proof\0", Buffer.from("bf89e2e884e89294", "hex"));
 const OTS_FILE_HASHES = new Map([[0x02, 20], [0x03, 20], [0x08, 32], [0x67, 32]]);
+const OTS_SHA1 = 0x02;
+const OTS_RIPEMD160 = 0x03;
 const OTS_OPERATIONS = new Map([
+  [OTS_SHA1, (message) => createHash("sha1").update(message).digest()],
+  [OTS_RIPEMD160, (message) => ripemd160(message)],
   [0x08, (message) => sha256(message)],
+  [0x67, () => null], // Keccak-256 is not computed: nothing behind it counts
   [0xf0, (message, argument) => concat(message, argument)],
   [0xf1, (message, argument) => concat(argument, message)],
   [0xf2, (message) => reversed(message)],
   [0xf3, (message) => ascii(hex(message))],
-  [0x02, null], [0x03, null], [0x67, null], // SHA-1, RIPEMD-160 and Keccak-256 are not computed: nothing behind counts
 ]);
+const OTS_OTHER_CHAINS = ["06869a0d73d71b45", "30fe8087b5c7ead7"]; // Litecoin and Ethereum: a height as well
 const MAX_OTS_BYTES = 65536;
 
 class OtsReader extends ByteReader {
@@ -964,7 +1029,7 @@ class OtsReader extends ByteReader {
   }
 }
 
-/** What a proof attests: `{ hashTag, digest, attestations: [{ kind, message, height, uri }] }`. */
+/** What a proof attests: `{ hashTag, digest, attestations: [{ kind, message, weak, height }] }`. */
 function parseOts(bytes) {
   demand(same(bytes.subarray(0, OTS_MAGIC.length), OTS_MAGIC), "not an OpenTimestamps proof");
   const reader = new OtsReader(bytes, "OpenTimestamps proof");
@@ -974,17 +1039,25 @@ function parseOts(bytes) {
   demand(OTS_FILE_HASHES.has(hashTag), "OpenTimestamps proof: unknown hash of the file");
   const content = reader.take(OTS_FILE_HASHES.get(hashTag));
   const attestations = [];
-  const waiting = [[content, 0]];
+  const waiting = [{ message: content, depth: 0, weak: false }];
+  let weakBytes = 0;
   while (waiting.length > 0) {
-    const [message, depth] = waiting.pop();
-    demand(depth <= 255, "OpenTimestamps proof: more than 255 operations in a row");
+    const node = waiting.pop();
     let tag = reader.take(1)[0];
     if (tag === 0xff) {
-      waiting.push([message, depth]);
+      waiting.push(node);
       tag = reader.take(1)[0];
     }
-    if (tag === 0x00) attestations.push(otsAttestation(reader, message));
-    else waiting.push([otsOperation(reader, tag, message), depth + 1]);
+    if (tag === 0x00) {
+      attestations.push({ ...otsAttestation(reader), message: node.message, weak: node.weak });
+    } else {
+      const weak = tag === OTS_SHA1 || tag === OTS_RIPEMD160;
+      if (weak) weakBytes += node.message?.length ?? 0;
+      demand(weakBytes <= 65536, "OpenTimestamps proof: too many weak operations");
+      demand(node.depth < 255, "OpenTimestamps proof: more than 255 operations in a row");
+      const message = otsOperation(reader, tag, node.message);
+      waiting.push({ message, depth: node.depth + 1, weak: node.weak || weak });
+    }
     demand(attestations.length <= 1000, "OpenTimestamps proof: more than 1000 attestations");
   }
   reader.end();
@@ -994,26 +1067,24 @@ function parseOts(bytes) {
 function otsOperation(reader, tag, message) {
   const argument = tag === 0xf0 || tag === 0xf1 ? reader.varBytes(4096, 1) : null;
   demand(OTS_OPERATIONS.has(tag), "OpenTimestamps proof: unknown operation");
-  const operation = OTS_OPERATIONS.get(tag);
-  if (message === null || operation === null) return null;
-  const result = operation(message, argument);
-  demand(result.length <= 4096, "OpenTimestamps proof: a message of more than 4096 bytes");
+  const result = message === null ? null : OTS_OPERATIONS.get(tag)(message, argument);
+  demand(result === null || result.length <= 4096, "OpenTimestamps proof: a message of more than 4096 bytes");
   return result;
 }
 
-function otsAttestation(reader, message) {
+function otsAttestation(reader) {
   const tag = hex(reader.take(8));
   const payload = new OtsReader(reader.varBytes(8192), "OpenTimestamps attestation");
-  if (tag === "0588960d73d71901") {
+  if (tag === "0588960d73d71901" || OTS_OTHER_CHAINS.includes(tag)) {
     const height = payload.number();
     payload.end();
-    return { kind: "bitcoin", message, height };
+    return OTS_OTHER_CHAINS.includes(tag) ? { kind: "unknown" } : { kind: "bitcoin", height };
   }
-  if (tag !== "83dfe30d2ef90c8e") return { kind: "unknown", message };
+  if (tag !== "83dfe30d2ef90c8e") return { kind: "unknown" };
   const uri = payload.varBytes(1000).toString("latin1");
   demand(/^[A-Za-z0-9\-._/:]*$/.test(uri), "OpenTimestamps proof: a calendar's address with other characters");
   payload.end();
-  return { kind: "pending", message, uri };
+  return { kind: "pending" };
 }
 
 const otsEvidence = (value) =>
@@ -1026,19 +1097,21 @@ function examineOts(receipt, commitment, trusted, chain) {
   const evidence = otsEvidence(receipt.evidence);
   const proof = parseOts(evidence.ots);
   demand(proof.hashTag === 0x08, "the OpenTimestamps proof knows its file by another hash than SHA-256");
-  const counted = proof.attestations.filter(({ message }) => message !== null);
-  const claims = counted.filter(({ kind }) => kind === "bitcoin");
+  const claims = proof.attestations.filter(({ kind, message }) => kind === "bitcoin" && message !== null);
   demand(claims.every(({ message }) => message.length === 32), "what a proof takes for a Merkle root is not 32 bytes");
-  const attests = claims.length > 0 || counted.some(({ kind }) => kind === "pending");
+  const attests = claims.length > 0 || proof.attestations.some(({ kind }) => kind === "pending");
   demand(attests, "the OpenTimestamps proof attests nothing that can be checked here");
   demand(receipt.reference === `ots:${hex(sha256(evidence.ots))}`, "the evidence holds another proof");
   demand(commitment.text === `sha256:${hex(proof.digest)}`, "the OpenTimestamps proof is about another digest");
   if (evidence.header === null || evidence.height === null) return examineOtsClaims(receipt, evidence, claims);
   const header = parseHeader(evidence.header, chain);
   demand(evidence.block_hash !== null && same(header.hash, evidence.block_hash), "the header has another hash");
-  const leads = claims.some(({ height, message }) => height === evidence.height && same(message, header.root));
-  demand(leads, "the proof does not lead to the block header");
-  return inBitcoinBlock(receipt, header, evidence.height, trusted);
+  const ways = claims.filter(({ height, message }) => height === evidence.height && same(message, header.root));
+  demand(ways.length > 0, "the proof does not lead to the block header");
+  const found = inBitcoinBlock(receipt, header, evidence.height, trusted);
+  // With a hash of 160 bits on the way, whoever made the file may have made another one with the same proof.
+  if (ways.every(({ weak }) => weak)) found.remaining.push("that nobody made a second file for this proof's weak hashes");
+  return found;
 }
 
 function examineOtsClaims(receipt, evidence, claims) {
@@ -1622,6 +1695,7 @@ function examine(network, one, commitment, trusted) {
     const found = examiner(one, commitment, { ...trusted, blocks });
     const settled = found.remaining.length > 0 ? "UNREACHABLE" : "VALID";
     const verdict = found.state === "PENDING" ? "PENDING" : settled;
+    if (verdict === "PENDING" && found.remaining.length === 0) found.remaining.push("that the network includes it");
     return { ...known, ...found, verdict, detail: DETAILS[verdict] };
   } catch (error) {
     if (error instanceof Usage) throw error;

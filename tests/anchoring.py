@@ -26,6 +26,7 @@ from typing import Any
 
 import mrv_core.anchoring as anchoring_module
 import mrv_core.manager as manager_module
+import mrv_core.pipeline as pipeline_module
 from mrv_core.config import load_config
 from mrv_core.errors import MrvError
 from mrv_core.fsck import Finding, check_journal
@@ -173,7 +174,7 @@ def _check(manager: BlockchainManager, *, rebuilding: bool) -> None:
 
 
 def _at_failpoints(act: Callable[[str], None]) -> None:
-    for module in (manager_module, anchoring_module):
+    for module in (manager_module, anchoring_module, pipeline_module):
         module.failpoint = act
 
 

@@ -145,11 +145,16 @@ def test_the_failpoints_in_the_code_are_those_that_are_listed():
 
 @pytest.mark.parametrize("first", FAILPOINTS)
 def test_killed_anywhere_and_again_anywhere_in_recovery(server, folder, first):
-    """One process dies at `first`, a later one at each other place, and the next ones are left alone."""
+    """One process dies at `first`, a later one at another place, and the next ones are left alone.
+
+    Ordinarily that is every other place, and every one with `MRV_FAULTS=all`.
+    """
     for number, second in enumerate(FAILPOINTS):
+        if os.environ.get("MRV_FAULTS") != "all" and (FAILPOINTS.index(first) + number) % 2:
+            continue
         life = Life(server, folder / second)
         life.die_at(first, anchor=first in SENDING)
-        life.die_at(second, anchor=first == "anchor.before_queue" or number % 2 == 0)
+        life.die_at(second, anchor=first == "anchor.before_queue" or number % 4 < 2)
         life.finish_and_check()
 
 

@@ -182,6 +182,8 @@ run.store_merkle_on_blockchain_after_training({"accuracy": 0.9})
 """
 UPGRADING = ("anchor.before_receipt", "anchor.receipt")
 """Failpoints of an older anchor that the networks have moved on; embedded ones are final at once."""
+ATTEMPTS = ("anchor.before_replacement", "anchor.replacement", "anchor.before_conflict", "anchor.conflict")
+"""Failpoints of anchors that are outbid or overtaken, which needs a network with others on it."""
 
 
 @pytest.mark.parametrize("failpoint", UPGRADING)
@@ -215,7 +217,7 @@ print(json.dumps([f"{log.topics[1]:064x}" for log in logs if log.topics[0] == ev
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("failpoint", [name for name in FAILPOINTS if name not in UPGRADING])
+@pytest.mark.parametrize("failpoint", [name for name in FAILPOINTS if name not in (*UPGRADING, *ATTEMPTS)])
 def test_killed_at_each_failpoint_flush_finishes_the_run_and_each_root_is_held_once(
     evm_server: Programs, work: Path, failpoint: str
 ) -> None:
