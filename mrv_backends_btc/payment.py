@@ -37,6 +37,8 @@ _PASSING_REASONS: Final = frozenset(
     }
 )
 """Reasons of `testmempoolaccept` that go away by themselves, or with the next try's other inputs."""
+_MAX_CHOICES: Final = 10
+"""How often the wallet chooses while others lock what it chose; each time somebody else got on."""
 
 
 class Payments:
@@ -123,16 +125,14 @@ class Payments:
 
     def _make(self, commitment: Digest, inputs: Iterable[Input], rate: int, height: int) -> Prepared:
         required = tuple(inputs)
-        funded = self._fund(commitment, required, rate)
-        planned = self._read_plan(funded, commitment, required)
-        self._reservations.remember(self._wallet, planned)
+        funded, planned = self._plan(commitment, required, rate)
         try:
             raw = self._wallet.sign(funded.psbt)
             transaction = self._node.parse_signed(raw, planned)
             self._check_fee(funded.fee, transaction)
             self._check_accepted(raw)
         except BackendError:
-            self._reservations.release(self._wallet)
+            self._reservations.release(self._wallet, _chosen(planned, required))
             raise
         return Prepared(
             network=self._network,
@@ -140,6 +140,22 @@ class Payments:
             reference=transaction.txid_hex,
             payload_hex=raw,
             details={"fee_sat": funded.fee, "height": height, "vsize": transaction.vsize},
+        )
+
+    def _plan(self, commitment: Digest, inputs: tuple[Input, ...], rate: int) -> tuple[Funded, Transaction]:
+        """Let the wallet build the transaction, and lock what it spends.
+
+        The wallet could lock while it chooses, but then nobody would know what, if its answer were lost.
+        """
+        for _ in range(_MAX_CHOICES):
+            funded = self._fund(commitment, inputs, rate)
+            planned = self._read_plan(funded, commitment, inputs)
+            if self._reservations.reserve(self._wallet, inputs, _chosen(planned, inputs)):
+                return funded, planned
+        raise BackendUnavailableError(
+            f"{self._rpc.name}: others keep taking what wallet {self._wallet.name!r} chooses to spend",
+            hint="try again later, or give the wallet more coins, or every program a wallet of its own",
+            retryable=True,
         )
 
     def _fund(self, commitment: Digest, inputs: tuple[Input, ...], rate: int) -> Funded:
@@ -150,7 +166,6 @@ class Payments:
         options: dict[str, Any] = {
             "add_inputs": True,
             "fee_rate": as_option(rate),
-            "lockUnspents": True,
             "minconf": 1,
             "replaceable": True,
         }
@@ -175,8 +190,8 @@ class Payments:
         if kept:
             return BackendUnavailableError(
                 f"{what}; {have}, {kept} outputs are locked",
-                hint="anchors that are being prepared lock outputs for a moment; what stays locked is released by: "
-                f"bitcoin-cli -rpcwallet={self._wallet.name} lockunspent true",
+                hint="anchors that other programs prepare lock outputs for a moment; if there are none, this releases "
+                f"what somebody locked: bitcoin-cli -rpcwallet={self._wallet.name} lockunspent true",
                 retryable=True,
             )
         return BackendError(
@@ -230,3 +245,9 @@ class Payments:
                 f"{self._rpc.name} does not take the anchor now: {reason}", hint="try again later", retryable=True
             )
         raise BackendError(f"{self._rpc.name} does not take the anchor: {reason}", hint="look into the node's policy")
+
+
+def _chosen(transaction: Transaction, required: Iterable[Input]) -> list[Input]:
+    """Return the inputs that the wallet added to those that were required."""
+    given = {each.outpoint for each in required}
+    return [each for each in transaction.inputs if each.outpoint not in given]

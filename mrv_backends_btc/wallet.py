@@ -25,6 +25,7 @@ from mrv_core.transport import RpcError
 
 _R = TypeVar("_R", bound=BaseModel)
 _ALREADY_LOADED: Final = -35
+_INVALID_PARAMETER: Final = -8
 _PAGE: Final = 5000
 """Entries asked for at once; each may have 800 bytes and 50 values, and an answer holds a million values at most."""
 _MAX_LISTED: Final = 100 * _PAGE
@@ -158,6 +159,20 @@ class Wallet:
             return [Outpoint.model_validate(each) for each in result]
         except (ValidationError, TypeError):
             raise self._rpc.unexpected("listlockunspent") from None
+
+    def lock(self, outpoints: list[Outpoint]) -> bool:
+        """Keep outputs from being spent, all of them or none; raises as `call`.
+
+        Returns:
+            False where one is locked already, or spent.
+        """
+        try:
+            self.call("lockunspent", False, [each.model_dump() for each in outpoints])
+        except RpcError as error:
+            if error.code != _INVALID_PARAMETER:
+                raise
+            return False
+        return True
 
     def unlock(self, outpoint: Outpoint) -> None:
         """Let an output be spent again; one that is not locked, or spent, is left as it is; raises as `call`."""
