@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
+import cryptography  # noqa: F401  a missing extra is told when the driver is built, not when it first signs
+
 from mrv_backends_log.audit import check_entry, check_extends, check_log
 from mrv_backends_log.checkpoint import Checkpoint, TlogProof
 from mrv_backends_log.evidence import (

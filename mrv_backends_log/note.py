@@ -15,12 +15,12 @@ import binascii
 import re
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing import TYPE_CHECKING, Final
 
 from mrv_core.errors import FormatError, VerificationError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 MAX_NOTE_CHARACTERS: Final = 64 * 1024
 """Longest note looked at; it holds the 16 signatures that a verifier must accept, post-quantum ones excepted."""
@@ -110,6 +110,9 @@ class VerifierKey:
         Raises:
             VerificationError: no signature by this key, or one that does not hold.
         """
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         mine = [line for line in note.signatures if (line.name, line.key_id) == (self.name, self.key_id)]
         if not mine:
             raise VerificationError(f"the checkpoint is not signed by {self.name} with key {self.key_id.hex()}")
@@ -154,12 +157,17 @@ class SigningKey:
     @property
     def verifier(self) -> VerifierKey:
         """The public half."""
-        return VerifierKey(self.name, Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw())
+        return VerifierKey(self.name, self._private().public_key().public_bytes_raw())
 
     def sign(self, text: str) -> str:
         """Return the note with this text and this key's signature. The text must end in a newline."""
-        signature = Ed25519PrivateKey.from_private_bytes(self.seed).sign(text.encode())
+        signature = self._private().sign(text.encode())
         return f"{text}\n{_SIGNATURE_PREFIX}{self.name} {_base64(self.verifier.key_id + signature)}\n"
+
+    def _private(self) -> Ed25519PrivateKey:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return Ed25519PrivateKey.from_private_bytes(self.seed)
 
 
 def strict_base64(text: str, what: str) -> bytes:

@@ -18,5 +18,6 @@ def mrv_register_drivers(register: Callable[[str, DriverFactory], None]) -> None
             settings="mrv_backends_log.settings:LogSettings",
             extra="log",
             summary="append-only transparency log with signed checkpoints; shows content and order, not time",
+            examiner="mrv_backends_log.offline:examine",
         ),
     )
