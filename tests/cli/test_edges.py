@@ -23,7 +23,28 @@ from mrv_core.models import Verdict
 
 from .conftest import Mrv
 
-COMMANDS = ("verify", "report", "anchor", "status", "flush", "fsck", "prove", "networks", "config check", "config schema")
+COMMANDS = (
+    "verify",
+    "report",
+    "anchor",
+    "status",
+    "flush",
+    "batch",
+    "fsck",
+    "prove",
+    "export",
+    "import",
+    "publish",
+    "fetch",
+    "networks",
+    "config check",
+    "config schema",
+    "contract deploy",
+    "devnet up",
+    "devnet down",
+    "devnet status",
+    "devnet reset",
+)
 
 
 def _process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
