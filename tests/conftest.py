@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # ours, before a library's, is the package `benchmarks`
 sys.path.insert(0, str(Path(__file__).parent))  # for `import oracles`
 
 from nodes import anvil, bitcoind, ipfs_daemon, new_anvil, new_bitcoind, new_ipfs  # noqa: F401

@@ -55,18 +55,24 @@ def log_receipt(
     *,
     entry: str | None = None,
     name: str = ORIGIN,
+    sibling: bytes | None = None,
     change_text: Callable[[str], str] = str,
     change_note: Callable[[str], str] = str,
     change_proof: Callable[[str], str] = str,
 ) -> Any:
-    """Return the receipt of a log; the functions change what is signed, then that and the signature, then the proof."""
+    """Return the receipt of a log of one entry, or of two where a sibling is given.
+
+    The functions change what is signed, then that and the signature, then the whole proof.
+    """
     honest = f'{{"commitment":"{commitment}","format":"mrv-log-entry/1","metadata":{{}}}}'
     logged = honest if entry is None else entry
     leaf = sha256(b"\x00" + logged.encode()).digest()
-    text = change_text(f"{name}\n1\n{base64.b64encode(leaf).decode()}\n")
+    root = leaf if sibling is None else sha256(b"\x01" + leaf + sibling).digest()
+    text = change_text(f"{name}\n{1 if sibling is None else 2}\n{base64.b64encode(root).decode()}\n")
     signature = bytes.fromhex(log_key(name)[len(name) + 1 :][:8]) + _LOG_KEY.sign(text.encode())
     note = change_note(f"{text}\n\u2014 {name} {base64.b64encode(signature).decode()}\n")
-    proof = change_proof(f"c2sp.org/tlog-proof@v1\nindex 0\n\n{note}")
+    path = "" if sibling is None else f"{base64.b64encode(sibling).decode()}\n"
+    proof = change_proof(f"c2sp.org/tlog-proof@v1\nindex 0\n{path}\n{note}")
     evidence = {"format": "mrv-log-evidence/1", "entry": logged, "proof": proof}
     return receipt_of("log", name, commitment, f"{name}#{leaf.hex()}", evidence, embedded=True)
 

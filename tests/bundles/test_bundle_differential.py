@@ -210,6 +210,20 @@ def test_an_expected_root_is_compared(bundle_values: dict[str, Any], all_trusted
     assert compare(files, replace(all_trusted, root="blake3:" + value["root"][7:])) == {"it": "TAMPERED"}
 
 
+@pytest.mark.parametrize("algorithm", ["blake3", "sha3-256", "blake2b-256"])
+def test_a_tree_has_no_other_algorithm_wherever_it_is_named(
+    algorithm: str, bundle_values: dict[str, Any], ours: Ours, compare: Any, write: Callable[..., Path]
+) -> None:
+    """Attack A05: the same 32 bytes under the name of another hash, in every place that must agree on it."""
+    value = bundle_values["batched"]
+    other = f"{algorithm}:{value['root'].partition(':')[2]}"
+    renamed = {**value, "root": other, "proof": {**value["proof"], "root": other}}
+    renamed["batch"] = {**value["batch"], "member": other}
+    assert compare([("it", sealed(renamed))], Trust()) == {"it": "TAMPERED"}
+    steps = ours.report(write(sealed(renamed)), Trust()).steps
+    assert [step.verdict for step in steps[1:4]] == [Verdict.TAMPERED] * 3
+
+
 def test_a_time_has_one_written_form(bundle_values: dict[str, Any], all_trusted: Trust, compare: Any) -> None:
     good = (
         "2026-01-11T08:00:00Z",

@@ -49,7 +49,7 @@ def value() -> dict[str, Any]:
 
 
 def check(compare: Any, value: dict[str, Any], good: dict[str, Any], bad: dict[str, Any]) -> None:
-    """Verify bundles with one receipt each, everything that a verifier can give given."""
+    """Verify bundles with one receipt each, with everything that a verifier can give, and with nothing."""
     files, blocks = [], set()
     for name, receipt in (good | bad).items():
         block = receipt["evidence"].get("block_hash") if isinstance(receipt["evidence"], dict) else None
@@ -58,6 +58,7 @@ def check(compare: Any, value: dict[str, Any], good: dict[str, Any], bad: dict[s
         )
         files.append((name, sealed({**value, "receipts": {receipt["network"]: receipt}})))
     trust = Trust(blocks=tuple(sorted(blocks)), log_keys=(log_key(), log_key("x" * 200)))
+    assert "VALID" not in compare(files, Trust()).values()
     verdicts = compare(files, trust)
     assert {name for name in good if verdicts[name] not in ("VALID", "UNREACHABLE")} == set()
     assert {name: verdicts[name] for name in bad if verdicts[name] != "TAMPERED"} == {}
@@ -77,7 +78,21 @@ def test_logs(value: dict[str, Any], compare: Any) -> None:
     def proof(old: str, new: str) -> Any:
         return log_receipt(root, change_proof=lambda whole: whole.replace(old, new, 1))
 
-    good = {"honest": log_receipt(root), "long name": log_receipt(root, name="x" * 200)}
+    def signature(change: Any) -> Any:
+        def changed(whole: str) -> str:
+            head, _, encoded = whole.rpartition(" ")
+            return f"{head} {base64.b64encode(change(base64.b64decode(encoded))).decode()}\n"
+
+        return log_receipt(root, change_note=changed)
+
+    second, third = bytes(32), b"\x01" + bytes(31)
+    encoded = [base64.b64encode(each).decode() for each in (second, third)]
+    good = {
+        "honest": log_receipt(root),
+        "long name": log_receipt(root, name="x" * 200),
+        "another alphabet": log_receipt(root, name="exämple.org/лог"),
+        "two entries": log_receipt(root, sibling=second),
+    }
     good["metadata"] = log_receipt(root, entry=entry.replace("{}", '{"é":[1,null]}'))
     bad = {
         **{
@@ -89,6 +104,18 @@ def test_logs(value: dict[str, Any], compare: Any) -> None:
             f"size {new!r}": text("\n1\n", f"\n{new}\n")
             for new in ("0", "01", "2", "+1", "1.0", "١", "", str(2**63), "9" * 30)
         },
+        "another sibling": log_receipt(root, sibling=second, change_proof=lambda whole: whole.replace(*encoded, 1)),
+        "the other entry": log_receipt(
+            root, sibling=second, change_proof=lambda whole: whole.replace("index 0", "index 1")
+        ),
+        "another root": log_receipt(root, change_text=lambda text: "\n".join([*text.split("\n")[:2], encoded[0], ""])),
+        "another signature": signature(lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+        "another key": signature(lambda data: bytes([data[0] ^ 1]) + data[1:]),
+        "a signature of 63 bytes": signature(lambda data: data[:-1]),
+        "a signature of 65 bytes": signature(lambda data: data + b"\x00"),
+        "a key id alone": signature(lambda data: data[:4]),
+        "too long a name": log_receipt(root, name="x" * 33000),
+        "control character in the name": log_receipt(root, name="example\x07.org"),
         "version": proof("@v1", "@v2"),
         "extra data": proof("index 0", "extra AAAA\nindex 0"),
         "no index": proof("index 0\n", ""),

@@ -50,6 +50,11 @@ def is_injected(log: Path) -> bool:
     return "(INJECTED)" in log.read_text()
 
 
+def check_enough(planned: int, calls: int) -> None:
+    """A process may make some calls less than the one that was counted, where a node answered sooner; not many less."""
+    assert planned >= 0.9 * calls - 1, f"{planned} of {calls} calls were made"
+
+
 class Traced:
     """One anchor in two processes, of which one is traced: the one that sends, or the one that sees a block."""
 
@@ -102,11 +107,15 @@ def test_killed_at_a_system_call(
     calls = traced.calls(strace, names)
     assert len(calls) > 10
     assert {"pwrite64", "fdatasync", "sendto"} <= {name for name, _ in calls}
+    planned = 0
     for name, number in calls[::STEPS]:
         life, log = traced.life(), fast_folder / f"{name}-{number}"
         code = traced.run(life, tracing(strace, log, names, "-e", f"inject={name}:signal=KILL:when={number}"))
         life.finish()
-        life.check(f"killed at a system call while {phase}", fired=int(code == KILLED), planned=1)
+        made = int(counted(log)[name] >= number)
+        life.check(f"killed at a system call while {phase}", fired=int(code == KILLED), planned=made)
+        planned += made
+    check_enough(planned, len(calls[::STEPS]))
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"] if ALL else ["ENOSPC"])
@@ -122,6 +131,7 @@ def test_a_disk_that_fails_at_a_system_call(
 ) -> None:
     traced = cases(network, phase, request, job_server, fast_folder)
     calls = traced.calls(strace, DISK)
+    planned = 0
     for name, number in calls[STEPS // 2 :: STEPS]:
         life, log = traced.life(), fast_folder / f"{name}-{number}"
         code = traced.run(life, tracing(strace, log, DISK, "-e", f"inject={name}:error={error}:when={number}"))
@@ -130,4 +140,7 @@ def test_a_disk_that_fails_at_a_system_call(
         row = life.row
         assert there == 0 or (row is not None and row.prepared is not None), "sent without being written down"
         life.finish()
-        life.check(f"{error} at a system call while {phase}", fired=int(is_injected(log)), planned=1)
+        made = int(counted(log)[name] >= number)
+        life.check(f"{error} at a system call while {phase}", fired=int(is_injected(log)), planned=made)
+        planned += made
+    check_enough(planned, len(calls[STEPS // 2 :: STEPS]))

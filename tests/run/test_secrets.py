@@ -220,7 +220,7 @@ def test_objects_and_exceptions_do_not_show_them(
     with BlockchainManager(config, base_dir=tmp_path / "artifacts") as manager:
         shown += [manager, vars(manager), manager.status(), manager.flush()]
         with pytest.raises(MrvError) as refused:
-            manager.driver("ethereum")
+            manager.driver("ethereum").lookup(f"0x{'00' * 32}")
     run.close()
     shown += [config, config.networks, config.networks["ethereum"].settings, *parts(refused.value)]
     for item in shown:
