@@ -109,7 +109,7 @@ class EthereumWorld:
         self.rpc("anvil_reorg", blocks, [])
 
     def stick(self) -> None:
-        self._gwei *= 8
+        self._gwei = max(24, 8 * self._gwei)  # what was offered before may hold a generous tip
         self.rpc("evm_setBlockGasLimit", hex(21_000))  # no room: anvil would throw out what pays too little
         for _ in range(2):
             self.rpc("anvil_setNextBlockBaseFeePerGas", hex(self._gwei * GWEI))
