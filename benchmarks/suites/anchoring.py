@@ -101,6 +101,7 @@ def _batch(worker: Worker, members: int) -> tuple[list[float], str]:
 
 def _gas(chain: _Chain, mode: str, worker: Worker) -> Row:
     references = worker.call("anchor", 3).value
+    worker.call("settle")  # the node mines on its own time
     used = []
     for reference in references:
         receipt: dict[str, Any] = chain.node.rpc("eth_getTransactionReceipt", reference)
