@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Final
 
 from mrv_core.errors import (
+    AnchorConflictError,
     AnchorNotFoundError,
     BackendError,
     ConfigurationError,
@@ -49,6 +50,7 @@ OF_ERROR: Final[Sequence[tuple[type[MrvError], ExitCode]]] = (
     (BackendError, ExitCode.COULD_NOT_CHECK),
     (StorageError, ExitCode.COULD_NOT_CHECK),
     (ContentChangedError, ExitCode.COULD_NOT_CHECK),
+    (AnchorConflictError, ExitCode.COULD_NOT_CHECK),
     (AnchorNotFoundError, ExitCode.NOT_FOUND),
 )
 

@@ -412,6 +412,7 @@ class Journal:
     def _examine(self, database: sqlite3.Connection) -> None:
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA synchronous = FULL")
+        database.execute("BEGIN")  # one state of the file: another process may be bringing it up to date
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > _VERSION:
             raise StorageError(
@@ -429,6 +430,7 @@ class Journal:
             if tables != expected or found != "ok":
                 raise self._damaged(f"not an intact journal ({found})")
             self._examined = True
+        database.execute("COMMIT")
 
     def _damaged(self, what: str) -> DamagedJournalError:
         hint = "see it with 'mrv fsck', repair it with 'mrv fsck --rebuild' (docs/journal.md, 'A damaged journal')"

@@ -801,7 +801,7 @@ function examineLog(receipt, commitment, trusted) {
 
 // --- Bitcoin: docs/networks/bitcoin.md --------------------------------------------------------------------------
 
-// Name, largest target in compact form, least work of a header, and more than one of the chain has ever cost.
+// Name, largest target in compact form, and what a header has cost at least and never reached, as powers of two.
 const BITCOIN_CHAINS = new Map([
   ["bip122:000000000019d6689c085ae165831e93", { name: "main", easiest: 0x1d00ffff, floor: 70n, ceiling: 256n }],
   ["bip122:000000000933ea01ad0ee984209779ba", { name: "test", easiest: 0x1d00ffff, floor: 32n, ceiling: 70n }],
@@ -1126,6 +1126,7 @@ function examineOtsClaims(receipt, evidence, claims) {
 
 // Code hashes of every released version of the contract MLProvenance.
 const CODE_HASHES = new Set(["82c6c9febae5c1b123ef32d90ed9c0edad676b6a5d20db218abf9ed3dcf556eb"]);
+const STORE_HASH = keccak256("storeHash(bytes32,string)").subarray(0, 4);
 const HASH_SUBMITTED = keccak256("HashSubmitted(bytes32,address,string,uint256)");
 const EMPTY_TRIE = keccak256(Buffer.of(0x80));
 const LAST_SECOND = 253402300799n; // 9999-12-31
@@ -1382,11 +1383,8 @@ function showCalldata(receipt, commitment) {
   const key = encodeRlp(integerBytes(BigInt(evidence.transaction_index)));
   const raw = present("transaction", trieValue(header.transactionsRoot, key, evidence.transaction_proof));
   const transaction = parseEthereumTransaction(raw);
-  const { input, to } = transaction;
-  const ours = input.length === 36 && same(input.subarray(0, 4), ascii("MRV1"));
-  demand(ours, "the transaction's data are not a commitment behind the tag MRV1");
-  demand(same(to, senderOf(transaction)), "the transaction was not sent by its receiver to itself");
-  demand(commitment.text === `sha256:${hex(input.subarray(4))}`, "the transaction is about another commitment");
+  demand(statedByData(transaction.input) === commitment.text, "the transaction's data are not this commitment");
+  demand(same(transaction.to, senderOf(transaction)), "the transaction was not sent by its receiver to itself");
   demand(receipt.reference === `0x${hex(keccak256(raw))}`, "the evidence is about another transaction");
   demand(receipt.network_id === `eip155:${transaction.chainId}`, "the transaction is bound to another chain");
   return { header, time: header.time, remaining: [] };
@@ -1405,11 +1403,7 @@ function examineEthereum(receipt, commitment, trusted) {
   const embedded = format === "mrv-evidence-ethereum/1" && receipt.network_id === EMBEDDED_ID;
   const notEmbedded = format !== "mrv-evidence-ethereum/1" && receipt.network_id !== EMBEDDED_ID;
   demand(receipt.embedded ? embedded : notEmbedded, "the receipt is not clear about whether its chain is embedded");
-  if (receipt.evidence.size === 0) {
-    const pending = receipt.state === "PENDING" && receipt.block_time === null;
-    demand(pending, `the receipt claims to be ${receipt.state}, and has no evidence`);
-    return shown(receipt, { remaining: [`whether transaction ${receipt.reference} is in ${receipt.network_id}`] });
-  }
+  if (receipt.evidence.size === 0 || format === PENDING_FORMAT) return examineWaiting(receipt, commitment);
   demand(ETHEREUM_FORMATS.has(format), "the evidence has a format that this version does not know");
   const { header, time: blockTime, remaining } = ETHEREUM_FORMATS.get(format)(receipt, commitment);
   demand(receipt.block_time === blockTime, `the receipt's block time is not the one shown, ${blockTime}`);
@@ -1418,6 +1412,38 @@ function examineEthereum(receipt, commitment, trusted) {
   if (trusted.blocks.includes(block)) return shown(receipt, { ...found, trusts: [`block 0x${block}`] });
   const where = receipt.embedded ? "the embedded chain of the folder it was made in" : receipt.network_id;
   return shown(receipt, { ...found, remaining: [`that block 0x${block} (${header.number}) is in ${where}`, ...remaining] });
+}
+
+const PENDING_FORMAT = "mrv-evidence-ethereum-pending/1";
+const pendingEvidence = (value) => record(value, "evidence", { format: constant(PENDING_FORMAT), transaction: zeroX });
+
+/** A transaction that was in no block yet, or is merely named. */
+function examineWaiting(receipt, commitment) {
+  const waits = receipt.state === "PENDING" && receipt.block_time === null;
+  demand(waits, `the receipt claims to be ${receipt.state}, and has no evidence of a block`);
+  if (receipt.evidence.size > 0) {
+    const raw = pendingEvidence(receipt.evidence).transaction;
+    const { input, chainId } = parseEthereumTransaction(raw);
+    demand(receipt.reference === `0x${hex(keccak256(raw))}`, "the evidence is about another transaction");
+    demand(receipt.network_id === `eip155:${chainId}`, "the transaction is bound to another chain");
+    demand((statedByCall(input) ?? statedByData(input)) === commitment.text, "the transaction is about something else");
+  }
+  return shown(receipt, { remaining: [`whether transaction ${receipt.reference} is in ${receipt.network_id}`] });
+}
+
+/** The commitment in a call `storeHash(bytes32,string)` (Solidity ABI specification), or null. */
+function statedByCall(data) {
+  const isCall = same(data.subarray(0, 4), STORE_HASH) && data.length >= 100;
+  if (!isCall || number(data.subarray(36, 68)) !== 64n) return null;
+  const size = number(data.subarray(68, 100));
+  if (BigInt(data.length) !== 100n + ((size + 31n) / 32n) * 32n) return null;
+  return commitmentOf(data.subarray(4, 36), data.subarray(100, 100 + Number(size)));
+}
+
+/** The commitment in data that are nothing but the tag and 32 bytes, or null. */
+function statedByData(data) {
+  const ours = data.length === 36 && same(data.subarray(0, 4), ascii("MRV1"));
+  return ours ? `sha256:${hex(data.subarray(4))}` : null;
 }
 
 // Names of the fields of a signed transaction by type: EIP-155, EIP-2930, EIP-1559, EIP-4844, EIP-7702.

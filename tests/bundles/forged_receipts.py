@@ -131,14 +131,15 @@ def bitcoin_receipt(
     height: int = 0x100000,
     bits: int = 0x207FFFFF,
     works: bool = True,
+    root: bytes | None = None,
     network_id: str = REGTEST,
     **evidence: Any,
 ) -> Any:
     """Return the receipt of a block of two transactions; `works` says whether its hash shall meet its target."""
     made = transaction([b"\x51", payload(commitment)]) if raw is None else raw
     target = (bits & 0x7FFFFF) << 8 * ((bits >> 24) - 3)
-    for nonce in range(1000):
-        header = bytes(36) + h(h(first) + h(made)) + TIME.to_bytes(4, "little") + bits.to_bytes(4, "little")
+    for nonce in range(100_000):
+        header = bytes(36) + (root or h(h(first) + h(made))) + TIME.to_bytes(4, "little") + bits.to_bytes(4, "little")
         header += nonce.to_bytes(4, "little")
         if (int.from_bytes(h(header), "little") <= target) is works:
             break

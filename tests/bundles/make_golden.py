@@ -60,6 +60,7 @@ def write(name: str) -> None:
 def _bundles(embedded: Any, devnet: Any) -> Iterator[tuple[str, bytes]]:
     """Yield good bundles of every kind of evidence, and some that are wrong in one place each."""
     from bundles.devnet import SETTLED, ots_receipt
+    from bundles.forged_receipts import k, signed
     from bundles.mutations import sealed, with_value
 
     def only(value: dict[str, Any], *networks: str) -> dict[str, Any]:
@@ -78,6 +79,11 @@ def _bundles(embedded: Any, devnet: Any) -> Iterator[tuple[str, bytes]]:
     yield "opentimestamps", sealed({**real, "receipts": {"bitcoin": ots_receipt(devnet, real)}})
     pending = {**real["receipts"]["bitcoin"], "state": "PENDING", "evidence": {}, "block_time": None}
     yield "pending", sealed({**real, "receipts": {"bitcoin": pending}})
+    raw = signed(real["root"])
+    evidence = {"format": "mrv-evidence-ethereum-pending/1", "transaction": f"0x{raw.hex()}"}
+    waits = {**pending, "network": "calldata", "driver": "ethereum", "network_id": "eip155:31337"}
+    waits |= {"evidence": evidence, "reference": f"0x{k(raw).hex()}"}
+    yield "pending-ethereum", sealed({**real, "receipts": {"calldata": waits}})
     unknown = {**leaf["receipts"]["log"], "driver": "ledger"}
     yield "unknown-driver", sealed({**leaf, "receipts": {"log": unknown}})
 

@@ -10,12 +10,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from .conftest import Trust
+from mrv_backends_btc.chains import CHAINS
+from mrv_backends_eth.chain import EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT
+from mrv_backends_eth.contract import CODE_HASHES
+
+from .conftest import NODE_VERIFIER, Trust
 from .forged_receipts import (
     OTS_BITCOIN,
     OTS_HEAD,
@@ -60,7 +65,7 @@ def check(compare: Any, value: dict[str, Any], good: dict[str, Any], bad: dict[s
     trust = Trust(blocks=tuple(sorted(blocks)), log_keys=(log_key(), log_key("x" * 200)))
     assert "VALID" not in compare(files, Trust()).values()
     verdicts = compare(files, trust)
-    assert {name for name in good if verdicts[name] not in ("VALID", "UNREACHABLE")} == set()
+    assert {name for name in good if verdicts[name] not in ("VALID", "UNREACHABLE", "PENDING")} == set()
     assert {name: verdicts[name] for name in bad if verdicts[name] != "TAMPERED"} == {}
 
 
@@ -247,17 +252,20 @@ def test_bitcoin_blocks(value: dict[str, Any], compare: Any) -> None:
     made = transaction([b"\x51", payload(root)])
     first = coinbase(b"\x03\x00\x00\x10" + bytes(8))
     huge = transaction([b"\x51", payload(root)], script=bytes(500_000))
-    sixty_four = bytes(64)
-
-    def branch(*hashes: bytes) -> list[str]:
-        return [each.hex() for each in hashes]
+    sixty_four = transaction([b""], spent=bytes(32) + b"\xff" * 4, script=b"\x03\x00\x00\x10")
+    assert len(sixty_four) == 64
+    unknown = "bip122:" + "ab" * 16
+    pair, stranger = h(h(first) + h(made)), bytes(32)
+    four = {"merkle_branch": [h(first).hex(), pair.hex()], "coinbase_branch": [h(made).hex(), pair.hex()]}
+    above = h(h(first) + stranger)
 
     def with_height(height: int, push: bytes) -> Any:
         return bitcoin_receipt(root, first=coinbase(push + bytes(8)), height=height)
 
     good = {
         "honest": bitcoin_receipt(root),
-        "unknown chain": bitcoin_receipt(root, network_id="bip122:" + "ab" * 16),
+        "unknown chain": bitcoin_receipt(root, network_id=unknown),
+        "the last two of four": bitcoin_receipt(root, root=h(pair + pair), **four),
         "height 1": with_height(1, b"\x51"),
         "height 16": with_height(16, b"\x60"),
         "height 17": with_height(17, b"\x01\x11"),
@@ -275,9 +283,9 @@ def test_bitcoin_blocks(value: dict[str, Any], compare: Any) -> None:
         "another height": bitcoin_receipt(root, height=0x100001),
         "height in another form": with_height(5, b"\x01\x05"),
         "height without its sign": with_height(128, b"\x01\x80"),
-        "negative target": bitcoin_receipt(root, bits=0x2080FFFF, works=False),
-        "no target": bitcoin_receipt(root, bits=0x20000000, works=False),
-        "endless target": bitcoin_receipt(root, bits=0x237FFFFF),
+        "negative target": bitcoin_receipt(root, bits=0x20FFFFFF, network_id=unknown),
+        "no target": bitcoin_receipt(root, bits=0x20000000, works=False, network_id=unknown),
+        "endless target": bitcoin_receipt(root, bits=0x237FFFFF, network_id=unknown),
         "another tag": bitcoin_receipt(root, raw=transaction([b"\x51", payload(root).replace(b"MRV1", b"MRV2")])),
         "another push": bitcoin_receipt(root, raw=transaction([b"\x51", b"\x6a\x4c\x25" + payload(root)[2:]])),
         "script too long": bitcoin_receipt(root, raw=transaction([b"\x51", payload(root) + b"\x00"])),
@@ -315,11 +323,32 @@ def test_bitcoin_blocks(value: dict[str, Any], compare: Any) -> None:
         "negative height": bitcoin_receipt(root, height=-1),
         "no evidence, a time": bitcoin_receipt(root) | {"evidence": {}},
     }
-    twin = h(h(first) + h(first))
-    bad["a transaction beside itself"] = bitcoin_receipt(
-        root, merkle_branch=branch(h(made), twin), coinbase_branch=branch(h(made), twin)
-    )
+    bad |= {
+        "a pair beside itself": bitcoin_receipt(root, root=h(pair + pair), transaction_index=3, **four),
+        "a branch of another length": bitcoin_receipt(
+            root,
+            root=h(above + h(made)),
+            merkle_branch=[above.hex()],
+            coinbase_branch=[stranger.hex(), h(made).hex()],
+        ),
+        "no evidence, no transaction id": bitcoin_receipt(root)
+        | {"evidence": {}, "block_time": None, "state": "PENDING", "reference": "0x" + "00" * 32},
+    }
     check(compare, value, good, bad)
+
+
+def test_work_convinces_only_of_a_chain_that_never_cost_more(value: dict[str, Any], compare: Any) -> None:
+    """A header that costs 2^10 hashes is made in a moment; it is no block of regtest, however little is asked for."""
+    root = value["root"]
+    given = {
+        "regtest": bitcoin_receipt(root),
+        "more than regtest": bitcoin_receipt(root, bits=0x1F3FFFFF),
+        "unknown": bitcoin_receipt(root, network_id="bip122:" + "ab" * 16),
+    }
+    files = [(name, sealed({**value, "receipts": {"bitcoin": receipt}})) for name, receipt in given.items()]
+    only = {"regtest": "VALID", "more than regtest": "UNREACHABLE", "unknown": "UNREACHABLE"}
+    assert compare(files, Trust(min_work=1)) == only
+    assert compare(files, Trust(min_work=2)) == dict.fromkeys(given, "UNREACHABLE")
 
 
 def test_opentimestamps_proofs(value: dict[str, Any], compare: Any) -> None:
@@ -506,8 +535,73 @@ def test_ethereum_blocks(value: dict[str, Any], compare: Any) -> None:
     check(compare, value, good, bad)
 
 
+def test_ethereum_transactions_that_wait(value: dict[str, Any], compare: Any) -> None:
+    root = value["root"]
+    bare = bytes.fromhex(root[7:])
+
+    def call(
+        text: bytes = b"", *, content: bytes = bare, offset: int = 64, size: int | None = None, more: bytes = b""
+    ) -> Any:
+        words = content + offset.to_bytes(32, "big") + (len(text) if size is None else size).to_bytes(32, "big")
+        data = k(b"storeHash(bytes32,string)")[:4] + words + text + bytes(-len(text) % 32) + more
+        return signed(root, data=data, to="0x" + "11" * 20)
+
+    def waiting(raw: bytes, **changes: Any) -> Any:
+        evidence = {"format": "mrv-evidence-ethereum-pending/1", "transaction": f"0x{raw.hex()}"}
+        waits = {"evidence": evidence, "reference": f"0x{k(raw).hex()}", "state": "PENDING", "block_time": None}
+        return calldata_receipt(root) | waits | changes
+
+    made = signed(root)
+    good = {
+        "calldata": waiting(made),
+        "a call": waiting(call()),
+        "a call with metadata": waiting(call(b'{"run_id":"run-1"}')),
+        "a call with text that is none": waiting(call(b"\xff" * 40)),
+        "a call with a colon": waiting(call(b"sha256:{}")),
+        "nothing but its name": waiting(made, evidence={}),
+    }
+    bad = {
+        "another algorithm": waiting(call(b"blake3:{}")),
+        "another root": waiting(call(content=bytes(32))),
+        "another offset": waiting(call(offset=96)),
+        "a text cut off": waiting(call(b"abc", size=33)),
+        "an endless text": waiting(call(b"abc", size=2**255)),
+        "words behind": waiting(call(more=bytes(32))),
+        "another function": waiting(signed(root, data=b"\x00" * 132)),
+        "no data": waiting(signed(root, data=b"")),
+        "another chain": waiting(signed(root, chain_id=1)),
+        "no chain": waiting(signed(root, kind=None, chain_id=None)),
+        "another reference": waiting(made, reference="0x" + "00" * 32),
+        "a block time": waiting(made, block_time="2010-01-01T00:00:00Z"),
+        "final": waiting(made, state="FINAL"),
+        "embedded": waiting(made, embedded=True),
+        "no transaction": waiting(b""),
+        "another field": waiting(made, evidence={**waiting(made)["evidence"], "more": 1}),
+    }
+    check(compare, value, good, bad)
+
+
 def nested(depth: int) -> Any:
     item: Any = []
     for _ in range(depth):
         item = [item]
     return item
+
+
+def test_both_verifiers_know_the_same_chains_and_contracts() -> None:
+    """What no forgery can reach, because it would cost too much to make, is compared as it is written."""
+    source = NODE_VERIFIER.read_text()
+    chains = {
+        match[1]: (match[2], int(match[3], 16), int(match[4]), int(match[5]))
+        for match in re.finditer(
+            r'\["(bip122:\w+)", \{ name: "(\w+)", easiest: (0x\w+), floor: (\d+)n, ceiling: (\d+)n \}\]', source
+        )
+    }
+    assert chains == {
+        chain.network_id: (chain.name, chain.easiest_bits, chain.min_work, chain.max_work) for chain in CHAINS.values()
+    }
+    hashes = re.search(r"const CODE_HASHES = new Set\(\[(.*?)\]\)", source, re.DOTALL)
+    assert hashes is not None
+    assert set(re.findall(r"[0-9a-f]{64}", hashes[1])) == {code_hash.hex() for code_hash in CODE_HASHES}
+    assert f'EMBEDDED_CONTRACT = "{EMBEDDED_CONTRACT.hex()}"' in source
+    assert f'EMBEDDED_ID = "eip155:{EMBEDDED_CHAIN_ID}"' in source

@@ -56,6 +56,7 @@ def test_every_kind_of_evidence_and_of_outcome_is_among_them(release: Path) -> N
         None,
         "mrv-evidence-bitcoin/1",
         "mrv-evidence-ethereum-calldata/1",
+        "mrv-evidence-ethereum-pending/1",
         "mrv-evidence-ethereum-state/1",
         "mrv-evidence-ethereum/1",
         "mrv-evidence-ots/1",
