@@ -40,7 +40,7 @@ bench: $(VENV)/.bench ## Measure speed and memory side by side with the peers
 
 faults: $(VENV)/.dev node-programs ## Every fault at every place on the real networks: a table of what was lost or doubled
 	rm -f faults.jsonl
-	MRV_FAULTS=all MRV_FAULTS_TALLY=$(CURDIR)/faults.jsonl $(BIN)/python -m pytest tests/faults -p no:cacheprovider; \
+	MRV_FAULTS=all MRV_FAULTS_TALLY=$(CURDIR)/faults.jsonl $(BIN)/python -m pytest tests/faults -n auto -p no:cacheprovider; \
 		status=$$?; $(BIN)/python tests/faults/tally.py faults.jsonl && exit $$status
 
 vectors: $(VENV)/.dev ## Write tests/vectors again from the standards' text

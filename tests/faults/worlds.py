@@ -223,10 +223,11 @@ class BitcoinWorld:
         self.node.mine(blocks)
 
     def reorg(self, blocks: int) -> None:
-        """What was in them is in the mempool again, as it always is with Bitcoin."""
+        """What was in them is in the mempool again, as it always is with Bitcoin; the new branch is no shorter."""
         height = self.rpc("getblockcount")
         self.rpc("invalidateblock", self.rpc("getblockhash", height - blocks + 1))
-        self._mine_only()
+        for _ in range(blocks):
+            self._mine_only()
 
     def stick(self) -> None:
         for txid in self.rpc("getrawmempool"):
