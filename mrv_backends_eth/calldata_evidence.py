@@ -15,7 +15,7 @@ from pydantic import Field
 from mrv_backends_eth import rlp, trie
 from mrv_backends_eth.headers import Header
 from mrv_backends_eth.hexadecimal import Hex, Proof, to_hex
-from mrv_backends_eth.transactions import Transaction
+from mrv_backends_eth.transactions import Transaction, UnknownTypeError
 from mrv_core.errors import FormatError, VerificationError
 from mrv_core.hashing import Digest
 from mrv_core.models import Model
@@ -113,7 +113,10 @@ def verify_calldata_evidence(evidence: CalldataEvidence) -> ProvenTransaction:
     if raw is None:
         raise VerificationError("the transaction is not in the block")
     # 3. Its sender sent it to itself, and its data are a commitment.
-    return _proven(header, Transaction.parse(raw))
+    try:
+        return _proven(header, Transaction.parse(raw))
+    except UnknownTypeError as error:  # of which no anchor is made
+        raise VerificationError(error.message) from error
 
 
 def _proven(header: Header, transaction: Transaction) -> ProvenTransaction:

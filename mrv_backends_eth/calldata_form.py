@@ -141,4 +141,13 @@ def _compare(proven: ProvenTransaction, transaction_hash: bytes, chain_id: int) 
 
 def _anchored(proven: ProvenTransaction, evidence: dict[str, Any]) -> Anchored:
     header = proven.header
-    return Anchored(proven.commitment, proven.submitter, header.number, header.timestamp, evidence, {})
+    return Anchored(
+        commitment=proven.commitment,
+        submitter=proven.submitter,
+        number=header.number,
+        proven_in=header.number,
+        recorded_in=header.number,
+        block_time=header.timestamp,
+        evidence=evidence,
+        facts={},
+    )

@@ -25,6 +25,9 @@ LOCALHOST: Final = "localhost"
 DEVELOPMENT: Final = frozenset({1337, 31337})
 """Chain ids of development nodes: geth --dev and Ganache, anvil and Hardhat. Nothing on them has any value."""
 
+PARENT_NUMBERED: Final = frozenset({42161, 42170, 421614})
+"""Arbitrum One, Nova and Sepolia, whose contracts are told the numbers of Ethereum's blocks, not of their own."""
+
 _CURRENCIES: Final = {137: "POL", 100: "xDAI"}
 
 

@@ -111,7 +111,7 @@ class ContractForm:
                 f"not about {values.address_text(self.address)}"
             )
         proven = verify_state_evidence(evidence, receipt.commitment.value)
-        transaction, done, block, *ends = node.ask(
+        transaction, receipt_answer, block, *ends = node.ask(
             ("eth_getTransactionByHash", [to_hex(transaction_hash)]),
             ("eth_getTransactionReceipt", [to_hex(transaction_hash)]),
             ("eth_getBlockByNumber", [hex(proven.header.number), False]),
@@ -127,26 +127,28 @@ class ContractForm:
             )
         if self.commitment(seen.transaction) != receipt.commitment:
             raise VerificationError(f"{receipt.reference} does not anchor {receipt.commitment}")
-        self._check_event(node.receipt(done, transaction_hash), receipt, proven)
-        header = self._block_of(node, seen.position, proven.header)
+        position, done = _included(node, seen, node.receipt(receipt_answer, transaction_hash))
+        self._check_event(done, receipt, proven)
+        header = self._block_of(node, position, proven.header)
         self._check_earlier(node, proven, receipt.commitment, header)
         return self._anchored(seen.transaction, receipt.commitment, proven, header, receipt.evidence), tip
 
     def _block_of(self, node: Node, position: Position, shown: Header) -> Header:
         """Return the header of a transaction's block, which the evidence must not be older than."""
-        if position.number > shown.number:
-            raise VerificationError(
-                f"the evidence is of block {shown.number}, before the transaction's {position.number}"
-            )
-        if position.number == shown.number:
-            if position.block_hash != shown.hash:
-                raise VerificationError("the transaction is in another block than the evidence")
+        if (position.number, position.block_hash) == (shown.number, shown.hash):
             return shown
         (answer,) = node.ask(("eth_getBlockByNumber", [hex(position.number), False]))
-        return _same(node, node.block(answer, position.number), position).header
+        header = _same(node, node.block(answer, position.number), position).header
+        if header.number == shown.number:
+            raise _reorganised(node, shown.number)
+        if header.number > shown.number:
+            raise VerificationError(
+                f"the evidence is of block {shown.number}, before the transaction's {header.number}"
+            )
+        return header
 
-    def _check_event(self, done: SeenReceipt | None, receipt: Receipt, proven: ProvenRecord) -> None:
-        event = None if done is None or not done.succeeded else self.queries.event_in(done)
+    def _check_event(self, done: SeenReceipt, receipt: Receipt, proven: ProvenRecord) -> None:
+        event = self.queries.event_in(done) if done.succeeded else None
         if event is None or event.commitment != receipt.commitment:
             raise VerificationError(f"the transaction {receipt.reference} failed, or made the contract record nothing")
         if event.submitter != proven.submitter:
@@ -194,7 +196,16 @@ class ContractForm:
         facts: dict[str, Any] = {"contract": values.address_text(self.address), "metadata": text}
         if proven.first.block_number != header.number:
             facts["first_block"] = proven.first.block_number
-        return Anchored(commitment, proven.submitter, header.number, proven.first.timestamp, evidence, facts)
+        return Anchored(
+            commitment=commitment,
+            submitter=proven.submitter,
+            number=header.number,
+            proven_in=proven.header.number,
+            recorded_in=proven.first.block_number,
+            block_time=proven.first.timestamp,
+            evidence=evidence,
+            facts=facts,
+        )
 
 
 def require_canonical(node: Node, block: Block | None, header: Header) -> None:
@@ -220,12 +231,16 @@ def _included(node: Node, seen: SeenTransaction, receipt: SeenReceipt | None) ->
 
 def _same(node: Node, block: Block | None, position: Position) -> Block:
     if block is None or block.header.hash != position.block_hash:
-        raise BackendUnavailableError(
-            f"{node.name}: block {position.number} of the transaction is not in its chain",
-            hint="the chain is being reorganised; ask again",
-            retryable=True,
-        )
+        raise _reorganised(node, position.number)
     return block
+
+
+def _reorganised(node: Node, number: int) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"{node.name}: block {number} of the transaction is not in its chain",
+        hint="the chain is being reorganised; ask again",
+        retryable=True,
+    )
 
 
 def _why_failed(transaction: Transaction, receipt: SeenReceipt) -> str:

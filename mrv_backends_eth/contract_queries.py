@@ -8,6 +8,7 @@ from typing import Any
 
 from mrv_backends_eth import contract as mlprovenance
 from mrv_backends_eth import values
+from mrv_backends_eth.chains import PARENT_NUMBERED, name_of
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.keccak import keccak256
 from mrv_backends_eth.node import Block, Call, Node, SeenReceipt
@@ -59,9 +60,15 @@ class ContractQueries:
         """Compare the code: a transaction to an address without code succeeds, and does nothing.
 
         Raises:
-            ConfigurationError: there is other code, or none.
+            ConfigurationError: there is other code, or none, or what it records could not be dated.
             BackendUnavailableError: the node makes no proofs.
         """
+        if node.chain_id() in PARENT_NUMBERED:
+            raise ConfigurationError(
+                f"{self._network}: on chain {name_of(node.chain_id())} a contract is told the block numbers of another "
+                "chain, so no block would confirm its records",
+                hint='set "mode": "calldata" for this network',
+            )
         code = node.data(answers[0], "code")
         place = f"{self._network}: at {values.address_text(self.address)} on {node.name}"
         if not code:

@@ -97,4 +97,4 @@ def _is_enough(old: Fees, now: Fees, base_fee: int | None) -> bool:
 
 
 def _more(wei: int) -> int:
-    return -(-wei * _BUMP[0] // _BUMP[1])
+    return max(1, -(-wei * _BUMP[0] // _BUMP[1]))  # a tip of zero does not outbid its like

@@ -25,6 +25,8 @@ class Anchored:
         commitment: What it anchors.
         submitter: Who signed the transaction, 20 bytes.
         number: Block of the transaction.
+        proven_in: Block that the proof leads to: that of the transaction, or a later one.
+        recorded_in: Block that has the time: that of the transaction, or an earlier one.
         block_time: Seconds since 1970 that the chain attests.
         evidence: The proof; JSON.
         facts: What else is known of it.
@@ -33,6 +35,8 @@ class Anchored:
     commitment: Digest
     submitter: bytes
     number: int
+    proven_in: int
+    recorded_in: int
     block_time: int
     evidence: dict[str, Any]
     facts: dict[str, Any]

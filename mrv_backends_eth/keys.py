@@ -150,12 +150,13 @@ def read_secret_file(name: str, place: str) -> str:
     Raises:
         ConfigurationError: it cannot be read, is too large, or others can read or write it.
     """
-    path = Path(name).expanduser()
+    path = Path(name)
     try:
-        with path.open("rb") as file:
+        path = path.expanduser()
+        with open(path, "rb", opener=_at_once) as file:
             found = os.fstat(file.fileno())
             content = file.read(_MAX_FILE_BYTES + 1) if stat.S_ISREG(found.st_mode) else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the home folder of nobody
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise ConfigurationError(f"{place}: {path}: {reason}", hint="correct the path or the file's mode") from None
     if content is None or len(content) > _MAX_FILE_BYTES:
@@ -169,6 +170,11 @@ def read_secret_file(name: str, place: str) -> str:
         return content.decode()
     except UnicodeDecodeError:
         raise ConfigurationError(f"{place}: {path} holds no text") from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to would keep us waiting."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _bytes_of(text: str) -> bytes:

@@ -130,6 +130,9 @@ class Observer:
             "finality": self.finality().rule,
             **anchored.facts,
         }
+        believed = f"block {anchored.proven_in} is in the chain eip155:{self._node.chain_id()}"
+        if anchored.recorded_in != anchored.proven_in:  # which its header does not show
+            believed += f", and that the record was made in block {anchored.recorded_in}"
         return Sighting(
             commitment=anchored.commitment,
             state=tip.state(anchored.number),
@@ -137,7 +140,7 @@ class Observer:
             evidence=anchored.evidence,
             confirmations=tip.confirmations(anchored.number),
             facts=facts,
-            trusts=self._trusts(f"block {anchored.number} is in the chain eip155:{self._node.chain_id()}"),
+            trusts=self._trusts(believed),
         )
 
     def waiting(self, transaction: Transaction, commitment: Digest) -> Sighting:

@@ -113,7 +113,11 @@ class RpcChain:
             self._require_ours(transaction)
         self._node.send_many([transaction.raw for transaction in transactions])
         answers = self._node.ask(*(("eth_getTransactionByHash", [to_hex(each.hash)]) for each in parsed))
-        return [self._taken(each, answer) for each, answer in zip(parsed, answers, strict=True)]
+        seen = [self._taken(each, answer) for each, answer in zip(parsed, answers, strict=True)]
+        taken = [each for each, sighting in zip(parsed, seen, strict=True) if sighting is not None]
+        if taken:
+            self._signing.note_sent(taken[-1])  # the last one alone: whose they are takes some milliseconds each
+        return seen
 
     def look(self, transaction_hash: bytes) -> Sighting:
         """Look by hash. See `Chain`."""
@@ -142,7 +146,11 @@ class RpcChain:
         if not is_pending(receipt.evidence):
             return self._with_submitter_checked(self._observer.check(transaction_hash, receipt))
         parse_pending_evidence(receipt.evidence, transaction_hash)
-        return self._with_submitter_checked(self.look(transaction_hash))
+        seen = self.look(transaction_hash)
+        waiting = parse_pending_evidence(seen.evidence, transaction_hash) if is_pending(seen.evidence) else None
+        if waiting is not None:
+            seen = replace(seen, facts={"submitter": values.address_text(waiting.sender())})
+        return self._with_submitter_checked(seen)
 
     def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
         """Ask the contract for our own records, those of transactions that wait included. See `Chain`."""
@@ -209,7 +217,6 @@ class RpcChain:
         _, commitment = self._observer.read(transaction)
         if seen is None or commitment is None:
             return None
-        self._signing.note_sent(transaction)
         return self._observer.waiting(transaction, commitment)
 
     def _require_ours(self, transaction: Transaction) -> None:
@@ -228,9 +235,7 @@ class RpcChain:
 
     def _with_submitter_checked(self, seen: Sighting) -> Sighting:
         """Compare who anchored with who is expected to: a commitment is public, anyone can anchor it again."""
-        submitter = seen.facts.get("submitter")
-        if submitter is None:
-            return seen
+        submitter = seen.facts["submitter"]
         expected = self._expected_submitters()
         if not expected:
             sentence = f"the settings name no submitter; it was anchored by {submitter}, whoever that is"

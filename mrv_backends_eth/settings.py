@@ -56,6 +56,12 @@ def _check_address(value: str) -> str:
     return value
 
 
+def _check_key_file(value: str) -> str:
+    if is_private_key(value.strip()):
+        raise ValueError("this is a key itself, not the path of a file with one")  # a path would be shown
+    return value
+
+
 Address = Annotated[str, AfterValidator(_check_address)]
 _Network = Literal[
     "localhost", "mainnet", "sepolia", "holesky", "hoodi", "polygon", "arbitrum", "optimism", "base", "gnosis"
@@ -103,7 +109,7 @@ class EthereumSettings(NetworkSettings):
     mode: Literal["contract", "calldata"] = "contract"
     contract_address: Address | None = None
     private_key: Annotated[SecretStr, AfterValidator(_check_private_key)] | None = None
-    private_key_file: str | None = Field(default=None, min_length=1)
+    private_key_file: Annotated[str, Field(min_length=1), AfterValidator(_check_key_file)] | None = None
     keystore_password: SecretStr | None = None
     keystore_password_file: str | None = Field(default=None, min_length=1)
     submitter: Address | Annotated[list[Address], Field(min_length=1)] | None = None

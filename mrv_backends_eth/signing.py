@@ -94,7 +94,7 @@ class Signing:
         self._settings = settings
         self._network = network
         self._proofs_were_seen = False
-        self._newest: tuple[int, bytes] | None = None
+        self._newest: dict[bytes, tuple[int, bytes]] = {}
 
     @cached_property
     def writer(self) -> Writer:
@@ -126,9 +126,14 @@ class Signing:
         ]
 
     def note_sent(self, transaction: Transaction) -> None:
-        """Remember a transaction that the node has: nodes that are busy, or many behind one address, count late."""
-        if self._newest is None or transaction.nonce >= self._newest[0]:
-            self._newest = transaction.nonce, transaction.hash
+        """Remember a transaction that the node has: nodes that are busy, or many behind one address, count late.
+
+        By sender, since what an earlier key signed says nothing about the next nonce of this one.
+        """
+        sender = transaction.sender()
+        known = self._newest.get(sender)
+        if known is None or transaction.nonce >= known[0]:
+            self._newest[sender] = transaction.nonce, transaction.hash
 
     def creation(self, data: bytes, most_gas: int) -> tuple[SignedTransaction, bytes, int]:
         """Sign a transaction that creates a contract.
@@ -198,7 +203,7 @@ class Signing:
 
     def _quote(self, sender: bytes, intents: Sequence[Intent], checks: Sequence[Call]) -> Quote:
         """Ask for everything at once: chain id, code, price, nonce, balance and gas are those of one moment."""
-        newest = self._newest
+        newest = self._newest.get(sender)
         last: list[Call] = [] if newest is None else [("eth_getTransactionByHash", [to_hex(newest[1])])]
         answers = self._node.ask(
             *checks,

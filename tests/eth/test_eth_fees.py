@@ -51,6 +51,7 @@ def test_a_replacement_is_an_eighth_more_and_within_the_cap(base: int, tip: int,
     assert fees.tip <= fees.most
     assert 8 * fees.most >= 9 * was.most
     assert 8 * fees.tip >= 9 * old
+    assert fees.tip > old
     assert fees.most >= now.most
     assert fees.tip >= (now.tip or 0)
 
@@ -63,6 +64,11 @@ def test_what_pays_the_market_is_left_alone(base: int, tip: int, cap: int) -> No
         return
     if now.most >= base * 9 // 8 + (now.tip or 0):
         assert replacement_fees(now, now, base, cap) is None
+
+
+def test_a_tip_of_zero_is_outbid_by_more_than_zero() -> None:
+    """Nodes take none that does not pay more of both, however small the eighth is (go-ethereum, `list.Add`)."""
+    assert replacement_fees(Fees(8, 0), Fees(80, 0), 40, 100) == Fees(80, 1)
 
 
 def test_replacing_a_price_before_london() -> None:

@@ -141,10 +141,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=message):
             wallet(private_key_file=path).key(1)
     os.mkfifo(tmp_path / "fifo", 0o600)
-    keeper = os.open(tmp_path / "fifo", os.O_RDWR)  # so that opening it does not wait
-    with pytest.raises(ConfigurationError, match="not a small regular file"):
+    with pytest.raises(ConfigurationError, match="not a small regular file"):  # nobody writes to it, and nobody waits
         wallet(private_key_file=str(tmp_path / "fifo")).key(1)
-    os.close(keeper)
+    with pytest.raises(ConfigurationError, match="not a path"):
+        wallet(private_key_file="~nobody-of-this-name/key").key(1)
 
 
 def test_passwords_that_are_wrong_or_missing(tmp_path: Path, keystore: str) -> None:
@@ -233,6 +233,15 @@ def test_a_key_in_a_configuration_without_a_chain_id_meets_the_chain_first(new_c
             continue
         with pytest.raises(ConfigurationError, match="on chain 5042: private_key stands in the configuration"):
             driver.prepare(commitment, NO_METADATA)
+
+
+@pytest.mark.parametrize("key", [KEY, "0x" + KEY, f" {KEY}\n"])
+def test_a_key_where_the_path_of_its_file_belongs_is_refused_and_not_shown(key: str) -> None:
+    """A path is shown when there is nothing at its end."""
+    for reading in (lambda: read(private_key_file=key), lambda: read({"ETH_PRIVATE_KEY_FILE": key})):
+        with pytest.raises(ConfigurationError, match="private_key_file: this is a key itself") as failure:
+            reading()
+        assert KEY not in "".join(traceback.format_exception(failure.value))
 
 
 def test_two_keys_are_one_too_many() -> None:

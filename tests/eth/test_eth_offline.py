@@ -14,8 +14,12 @@ from typing import Any
 
 import pytest
 
+from mrv_backends_eth import rlp
 from mrv_backends_eth.driver import EthereumDriver
+from mrv_backends_eth.hexadecimal import to_hex
+from mrv_backends_eth.keccak import keccak256
 from mrv_backends_eth.offline import examine
+from mrv_backends_eth.trie_build import ListTrie
 from mrv_core.driver import TrustedFacts
 from mrv_core.errors import VerificationError
 from mrv_core.hashing import Digest, HashFactory
@@ -198,6 +202,23 @@ def test_no_changed_byte_is_accepted(receipt: Receipt) -> None:
         assert is_refused(receipt.model_copy(update={"evidence": changed})), where
         tried += 1
     assert tried > 800
+
+
+def test_a_transaction_of_an_unknown_type_is_no_anchor(chain: Any) -> None:
+    """As rollups have them in their blocks; in a block of our own making, since no hash guards such a forgery."""
+    receipt = included(chain, mode="calldata")
+    trie = ListTrie.build([b"\x7e" + rlp.encode([b"deposit"])])
+    fields = rlp.decode_list(bytes.fromhex(receipt.evidence["header"][2:]), what="header")
+    header = rlp.encode([*fields[:4], trie.root, *fields[5:]])
+    changes = {"header": header, "block_hash": keccak256(header)}
+    evidence = {**receipt.evidence, **{name: to_hex(value) for name, value in changes.items()}}
+    evidence |= {"transaction_index": 0, "transaction_proof": [to_hex(node) for node in trie.prove(0)]}
+    forged = receipt.model_copy(update={"evidence": evidence})
+    driver = chain.driver(mode="calldata")
+    for check in (lambda: examine(forged, COMMITMENT, NOTHING), lambda: driver.verify(forged, COMMITMENT)):
+        with pytest.raises(VerificationError, match="transactions of type 126 are not known"):
+            check()
+    assert driver.upgrade(forged) == receipt
 
 
 def test_evidence_of_one_anchor_says_nothing_about_another(chain: Any) -> None:

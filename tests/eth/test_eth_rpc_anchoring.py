@@ -168,7 +168,13 @@ def test_a_repeat_by_the_same_account_points_to_its_first_record(rpc_driver: Eth
     assert first.evidence["block_number"] + 1 == second.evidence["block_number"]
     for receipt in (first, second):
         assert rpc_driver.verify(receipt, COMMITMENT).block_time == first.block_time
-    assert rpc_driver.verify(second, COMMITMENT).facts["first_block"] == first.evidence["block_number"]
+    older, newer = first.evidence["block_number"], second.evidence["block_number"]
+    repeated = rpc_driver.verify(second, COMMITMENT)
+    assert repeated.facts["first_block"] == older
+    assert repeated.trusts == (
+        f"the node {chain.url} was believed that block {newer} is in the chain eip155:31337, "
+        f"and that the record was made in block {older}",
+    )
 
 
 def test_find_knows_who_anchored_and_in_which_algorithm(rpc_driver: EthereumDriver, chain: Any) -> None:
@@ -329,6 +335,20 @@ def test_no_code_at_the_address(chain: Any) -> None:
     assert not driver.status().ready
 
 
+@pytest.mark.parametrize("chain_id", [42161, 42170, 421614])
+def test_where_contracts_count_the_blocks_of_another_chain(new_chain: Callable[..., Any], chain_id: int) -> None:
+    """On Arbitrum's chains every anchor would be paid for and none be confirmed."""
+    chain = new_chain(chain_id=chain_id)
+    driver = chain.driver()
+    with pytest.raises(ConfigurationError, match="a contract is told the block numbers of another chain") as failure:
+        driver.prepare(COMMITMENT, METADATA)
+    assert failure.value.hint == 'set "mode": "calldata" for this network'
+    assert "block numbers of another chain" in driver.status().detail
+    assert not driver.status().ready
+    calldata = chain.driver(mode="calldata", finality=1)
+    assert calldata.verify(anchored(calldata, chain), COMMITMENT).state is ReceiptState.FINAL
+
+
 def test_another_contract_at_the_address(chain: Any) -> None:
     """Its code differs in one byte."""
     code = artifact()["deployedBytecode"]
@@ -398,6 +418,9 @@ def test_state_that_the_node_has_pruned_is_proven_at_a_later_block(chain: Any, n
     verified = driver.verify(late, COMMITMENT)
     assert verified.block_time == late.block_time == driver.upgrade(receipt).block_time
     assert (verified.facts["block_number"], verified.confirmations) == (block, 6)
+    assert verified.trusts[0].endswith(
+        f"block {block + 3} is in the chain eip155:31337, and that the record was made in block {block}"
+    )
 
 
 def test_the_zero_commitment_is_refused(rpc_driver: EthereumDriver) -> None:
@@ -419,10 +442,14 @@ def test_a_copied_commitment_is_not_attributed_to_us(chain: Any) -> None:
     waiting = driver.submit(driver.prepare(COMMITMENT, METADATA))
     copied = chain.anchor_by_another(COMMITMENT)
     ours, theirs = driver.upgrade(waiting), driver.lookup(copied)
+    waits = driver.submit(driver.prepare(other(1), METADATA))
+    assert driver.verify(waits, other(1)).state is ReceiptState.PENDING
     assert driver.verify(ours, COMMITMENT).facts["submitter"] == chain.address
     with pytest.raises(VerificationError, match="was anchored by 0x") as failure:
         driver.verify(theirs, COMMITMENT)
     assert "set 'submitter'" in str(failure.value.hint)
+    with pytest.raises(VerificationError, match="was anchored by 0x"):  # nor while it waits
+        chain.driver(submitter=theirs.evidence["submitter"]).verify(waits, other(1))
     copier = theirs.evidence["submitter"]
     assert (
         chain.driver(private_key=None)

@@ -198,6 +198,45 @@ def test_no_lie_is_passed_on(case: Case) -> None:
         assert unnoticed - {"pending although included"} <= UNUSED_IN_CALLDATA_MODE
 
 
+CONTRADICTIONS = (
+    *("no receipt", "another block of the receipt", "the receipt of another transaction"),
+    *("another block of the transaction", "another block number of the transaction"),
+)
+
+
+def test_a_node_that_contradicts_itself_says_nothing_against_the_anchor(
+    chain: Any, new_proxy: Callable[[str], Any]
+) -> None:
+    """As many nodes behind one address do, or one amid a reorganisation: not checked is not tampered with."""
+    case = Case(chain, new_proxy(chain.url), "contract")
+    for name in CONTRADICTIONS:
+        case.proxy.alter = LIES[name]
+        with pytest.raises(BackendError) as failure:
+            case.driver.verify(case.receipt, COMMITMENT)
+        assert failure.value.retryable, name
+
+
+def test_the_block_leaves_the_chain_between_two_answers(chain: Any, new_proxy: Callable[[str], Any]) -> None:
+    """The block of the evidence was just shown; the next answers know its successor at the same height."""
+    case = Case(chain, new_proxy(chain.url), "contract")
+    old = chain.rpc(BLOCK, hex(case.receipt.evidence["block_number"]), False)
+    chain.rpc("anvil_rollback", 2)
+    chain.rpc("evm_increaseTime", 100)
+    chain.driver().submit(case.prepared)
+    chain.mine()
+    asked = []
+
+    def lie(method: str, parameters: list[Any], result: Any) -> Any:
+        if method == BLOCK and parameters[0] == old["number"]:
+            asked.append(method)
+            return old if len(asked) == 1 else chain.rpc(BLOCK, *parameters)
+        return result
+
+    case.proxy.alter = lie
+    with pytest.raises(BackendError, match="is not in its chain"):
+        case.driver.verify(case.receipt, COMMITMENT)
+
+
 def test_fields_that_prove_nothing_are_not_read(case: Case) -> None:
     for name, lie in HARMLESS.items():
         case.proxy.alter = lie

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 from pydantic import SecretStr
 from web3 import Web3
 
@@ -229,6 +230,23 @@ def test_a_node_that_counts_late_does_not_make_us_use_a_nonce_twice(
     assert nonces == [0, 1, 2]
     chain.rpc("anvil_dropAllTransactions")
     assert sent(driver.prepare(COMMITMENT, NO_METADATA)).nonce == 0, "what the node does not have holds no nonce"
+
+
+def test_the_nonces_of_a_key_that_was_changed_are_not_those_of_its_successor(chain: Any) -> None:
+    """What the old key signed is still sent, alone and in groups; the new key begins with its own first nonce."""
+    old = chain.driver()
+    prepared = old.prepare_many(many(6))
+    old.submit_many(prepared[:3])
+    key = "0x" + "a7" * 32
+    chain.fund(Account.from_key(key).address)
+    new = chain.driver(private_key=SecretStr(key))
+    new.submit(prepared[3])
+    new.submit_many(prepared[4:])
+    anew = new.prepare(COMMITMENT, NO_METADATA)
+    assert sent(anew).nonce == 0
+    new.submit(anew)
+    chain.mine()
+    assert [chain.events(commitment) for commitment in (COMMITMENT, *(each for each, _ in many(6)))] == [1] * 7
 
 
 def test_without_a_pending_state_nothing_is_new_while_something_waits(

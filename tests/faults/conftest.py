@@ -8,7 +8,14 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
-from faults.places import bitcoin_world, ethereum_world, fast_folder, ipfs_world, job_server  # noqa: F401 - fixtures
+from faults.places import (  # noqa: F401 - fixtures
+    bitcoin_world,
+    ethereum_world,
+    fast_folder,
+    ipfs_world,
+    job_server,
+    young_ethereum_world,
+)
 from faults.targets import BitcoinTarget, EthereumTarget, IpfsTarget, driver_at
 from nodes import MINER, funded, need
 

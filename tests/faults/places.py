@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,25 @@ def job_server() -> Iterator[ForkServer]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def ethereum_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EthereumWorld]:
+@contextmanager
+def running_ethereum(folder: Path) -> Iterator[EthereumWorld]:
     need("anvil")
     options = ("--no-mining", "--slots-in-an-epoch", "1")
-    with AnvilNode(tmp_path_factory.mktemp("anvil"), keep_state=False, options=options) as node:
+    with AnvilNode(folder, keep_state=False, options=options) as node:
         yield EthereumWorld(node, json.loads(BYTECODE.read_bytes())["bytecode"])
+
+
+@pytest.fixture(scope="session")
+def ethereum_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EthereumWorld]:
+    with running_ethereum(tmp_path_factory.mktemp("anvil")) as world:
+        yield world
+
+
+@pytest.fixture
+def young_ethereum_world(tmp_path: Path) -> Iterator[EthereumWorld]:
+    """A chain of the test's own: after some thousand blocks anvil reorganises it into one without our contract."""
+    with running_ethereum(tmp_path / "anvil") as world:
+        yield world
 
 
 @pytest.fixture(scope="session")

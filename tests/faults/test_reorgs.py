@@ -99,10 +99,10 @@ class Reorganised:
                     self.false_claims.append(f"{row.reference} is {verified.state}, and in no block")
 
 
-@pytest.mark.parametrize("network", ["ethereum", "bitcoin"])
-def test_random_reorgs(request: pytest.FixtureRequest, make: Make, network: str) -> None:
+@pytest.mark.parametrize(("network", "place"), [("ethereum", "young_ethereum_world"), ("bitcoin", "bitcoin_world")])
+def test_random_reorgs(request: pytest.FixtureRequest, make: Make, network: str, place: str) -> None:
     print(f"MRV_FAULTS_SEED={SEED}")
-    world: World = request.getfixturevalue(f"{network}_world")
+    world: World = request.getfixturevalue(place)
     manager = make(world)
     chain = Reorganised(world, manager, random.Random(SEED))  # noqa: S311
     roots = [commitment_of(f"{SEED} {network} {number}") for number in range(ANCHORS)]
