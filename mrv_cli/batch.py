@@ -101,7 +101,7 @@ def _print(made: AnchoredBatch) -> None:
     from mrv_core.report.terminal import line
 
     out = console()
-    out.print(line(f"batch {made.batch.commitment} of {len(made.members)} roots", style="bold"), soft_wrap=True)
+    out.print(line(f"batch {made.batch.commitment} of {len(made.batch.members)} roots", style="bold"), soft_wrap=True)
     for member in made.members:
         out.print(line(f"  {member.folder.path.name} {member.anchor.name}"), soft_wrap=True)
     for name, outcome in made.outcomes.items():

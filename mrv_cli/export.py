@@ -141,9 +141,13 @@ def _export_ots(
 
 def _write_subject(path: Path, content: bytes, about: str) -> None:
     """Write the file that a proof is about, and never over another file that merely has its name."""
-    from mrv_core.files import read_limited, write_atomic
+    from mrv_core.files import read_limited, storage_error, write_atomic
 
-    if path.exists() and (path.stat().st_size != len(content) or read_limited(path, len(content)) != content):
+    try:
+        size = path.stat().st_size if path.exists() else None
+    except OSError as error:
+        raise storage_error("read", path, error) from error
+    if size is not None and (size != len(content) or read_limited(path, size) != content):
         raise ConfigurationError(
             f"{path} is there already and is not what the proof is about, which is {about}",
             hint="choose another name with -o",

@@ -86,5 +86,10 @@ def console() -> Console:
     """Return the console for results; colours only on a terminal and without `NO_COLOR`."""
     from rich.console import Console
 
+    class Results(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave it to `guarded`: rich would end the process with the status of something tampered."""
+            raise BrokenPipeError
+
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    return Results(highlight=False, markup=False, emoji=False, width=width)

@@ -19,6 +19,7 @@ from mrv_core.errors import (
 from mrv_core.hashing import Digest
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import (
+    DriverStatus,
     ExaminedReceipt,
     Json,
     Model,
@@ -116,7 +117,8 @@ def ask_networks(
 ) -> list[NetworkCheck]:
     """Ask the networks that the verifier's configuration has under the same name with the same driver.
 
-    A network that is not there or cannot be asked leaves its receipt as it was examined.
+    A network that is not there, cannot be asked, or is another one than the receipt names leaves its receipt as it was
+    examined.
 
     Returns:
         The checks in the same order, brought up to date.
@@ -128,14 +130,24 @@ def ask_networks(
         return manager.verify_receipt(network, receipts[network], commitment)
 
     answers = manager.parallel(names, ask)
-    return [
-        _answered(manager, check, answers[check.network]) if check.network in answers else _unasked(check)
-        for check in checks
-    ]
+    # A name is a label: what is "ethereum" to one is another chain to somebody else, who must not call it tampered.
+    here = manager.status([name for name, answer in answers.items() if isinstance(answer, VerificationError)])
+
+    def settled(check: NetworkCheck) -> NetworkCheck:
+        status = here.get(check.network)
+        if isinstance(status, DriverStatus) and _is_another(status, check):
+            return _elsewhere(check, status)
+        return _answered(manager, check, answers[check.network]) if check.network in answers else _unasked(check)
+
+    return [settled(check) for check in checks]
 
 
 def _is_same(section: Any, check: NetworkCheck) -> bool:
     return section is not None and section.driver == check.driver
+
+
+def _is_another(status: DriverStatus, check: NetworkCheck) -> bool:
+    return status.network_id is not None and (status.network_id, status.embedded) != (check.network_id, check.embedded)
 
 
 def _require_same(examined: ExaminedReceipt, receipt: Receipt, commitment: Digest) -> None:
@@ -208,6 +220,15 @@ def _unasked(check: NetworkCheck) -> NetworkCheck:
         check,
         f"the verifier's configuration has no network {check.network!r} with the driver {check.driver!r}",
         hint="name a configuration that has it with --config",
+    )
+
+
+def _elsewhere(check: NetworkCheck, here: DriverStatus) -> NetworkCheck:
+    kind = "the embedded network" if here.embedded else "the network"
+    return _still(
+        check,
+        f"{kind} {check.network!r} of the verifier's configuration is {here.network_id}, another one",
+        hint="name a configuration that has the right one with --config",
     )
 
 

@@ -178,7 +178,7 @@ def verify_bundle(
     _close(run, "The networks are asked", asked, none="no network was asked")
 
     # (8) The rule decides.
-    require = _require(manager, bundle)
+    require = _require(manager, bundle) if expect.networks is None else "all"
     verdict = _decide(run, required, require)
     rule = _rule(require, expect)
     run.add("The rule decides", verdict, rule)
@@ -264,8 +264,7 @@ def _decide(run: _Run, required: tuple[str, ...], require: int | Literal["all"])
 
 def _rule(require: int | Literal["all"], expect: Expectations) -> str:
     if expect.networks is not None:
-        those = f"the receipts of {', '.join(expect.networks)}"
-        return f"{those} must be valid" if require == "all" else f"at least {require} of {those} must be valid"
+        return f"the receipts of {', '.join(expect.networks)} must be valid"
     return _EVERY_RECEIPT if require == "all" else f"at least {require} of the bundle's receipts must be valid"
 
 

@@ -92,7 +92,9 @@ def check_journal(manager: BlockchainManager, *, rebuilding: bool = False) -> Fs
     examined = examine(manager.journal)
     recorded = recorded_anchors(manager.base_dir)
     # (2) A damaged file is replaced by one with the intact rows; what is not in them comes from the steps below.
-    kept = _replace_file(manager, examined) if rebuilding and examined.problems else None
+    kept = None
+    if rebuilding and examined.problems:
+        examined, kept = _replace_file(manager)
     if examined.problems and kept is None:
         return _report(manager, Finding.WRONG, (*examined.problems, *recorded.problems), None, ())
     # (3) Every anchor, of the journal or of the run folders: its network is asked.
@@ -107,12 +109,14 @@ def check_journal(manager: BlockchainManager, *, rebuilding: bool = False) -> Fs
     return _report(manager, file, problems, kept, [checked[key] for key in keys])
 
 
-def _replace_file(manager: BlockchainManager, examined: Examination) -> Path:
-    """Rebuild the file while nobody anchors."""
+def _replace_file(manager: BlockchainManager) -> tuple[Examination, Path | None]:
+    """Rebuild the file while nobody anchors; return what was in it, and where it is kept."""
     with ExitStack() as locks:
         for name, network in manager.config.networks.items():
             locks.enter_context(manager.journal.exclusive(name, network.settings.timeout))
-        return rebuild(manager.journal, examined.rows)
+        # Not what was read before the locks were held: whoever held them may have sent something, or rebuilt it.
+        examined = examine(manager.journal)
+        return examined, rebuild(manager.journal, examined.rows) if examined.problems else None
 
 
 def _report(
@@ -197,6 +201,11 @@ class _Check:
         return () if self._recorded is None else self._recorded.receipts
 
     @property
+    def _is_imported(self) -> bool:
+        """Whether others made the anchor: in the journal it would be made anew, at a price, if it were ever gone."""
+        return bool(self._receipts) and self._recorded is not None and not self._recorded.to_be_sent
+
+    @property
     def _metadata(self) -> Metadata:
         return NO_METADATA if self._recorded is None else self._recorded.metadata
 
@@ -215,6 +224,8 @@ class _Check:
 
     def _there(self, receipt: Receipt) -> CheckedRow:
         before = self._row
+        if before is None and self._is_imported:
+            return self.result(Finding.OK, "imported into the run folder, and not in the journal")
         if before is None:
             self._row = self._journal.adopt(self._commitment, self._network, self._metadata, receipt)
             return self.result(Finding.REPAIRED, "the journal did not know it; adopted from the network")
@@ -239,9 +250,9 @@ class _Check:
 
     def _missing_and_not_there(self) -> CheckedRow:
         recorded = self._recorded
-        if recorded is None or not recorded.to_be_sent:
+        if recorded is None or not (recorded.to_be_sent or recorded.receipts):
             return self.result(Finding.OK, "a batch that was never queued")
-        if recorded.receipts and not self._rebuilding:
+        if recorded.receipts and (self._is_imported or not self._rebuilding):
             return self.result(Finding.WRONG, "the network has no anchor for the receipt in the run folder")
         self._row = self._journal.enqueue(self._commitment, self._network, recorded.metadata)
         return self.result(Finding.REPAIRED, "the journal did not know it, and it is nowhere; 'mrv flush' sends it")
@@ -249,6 +260,6 @@ class _Check:
     def _could_not_check(self, error: MrvError) -> CheckedRow:
         """Keep what a run folder knows: in a journal without it the same root would be anchored a second time."""
         ours = [item for item in self._receipts if (item.commitment, item.network) == (self._commitment, self._network)]
-        if self._row is None and ours and self._rebuilding:
+        if self._row is None and ours and self._rebuilding and not self._is_imported:
             self._row = self._journal.adopt(self._commitment, self._network, self._metadata, ours[-1])
         return self.result(Finding.COULD_NOT_CHECK, error.message)

@@ -457,17 +457,22 @@ class Journal:
     def _earlier(self, database: sqlite3.Connection, ids: Collection[int]) -> dict[int, tuple[Attempt, ...]]:
         """Return the earlier attempts at some rows, by the row's number, oldest first.
 
-        An attempt that names no row at all is damaged, and may be one of theirs.
+        An attempt that names no row at all, or one about another anchor, is damaged, and may be one of theirs; or
+        the row that it was made for is gone, whose number is given again.
         """
         if database.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
             return {}
         query = (
-            "SELECT attempts.*, anchors.id AS owner FROM attempts LEFT JOIN anchors ON anchor = anchors.id ORDER BY 1"
+            "SELECT attempts.*, anchors.id AS owner, commitment, network "
+            "FROM attempts LEFT JOIN anchors ON anchor = anchors.id ORDER BY 1"
         )
         found: dict[int, tuple[Attempt, ...]] = {}
         for record in database.execute(query):
             if record["owner"] in ids or record["owner"] is None:
                 attempt = self._attempt(record)
+                made_for = (str(attempt.prepared.commitment), attempt.prepared.network)
+                if made_for != (record["commitment"], record["network"]):
+                    raise self._damaged(f"an earlier attempt of row {record['anchor']} is of another anchor")
                 found[record["anchor"]] = (*found.get(record["anchor"], ()), attempt)
         return found
 

@@ -109,13 +109,14 @@ def _salvage(path: Path) -> tuple[tuple[JournalRow, ...], list[str]]:
         return (), [*problems, f"not readable as a database: {error}"]
     newest: dict[tuple[Any, str], JournalRow] = {}
     for row in sorted(rows, key=lambda row: (row.updated_at, row.id)):
-        earlier = tuple(attempt for anchor, attempt in attempts if anchor == row.id)
-        newest[row.commitment, row.network] = replace(row, earlier=earlier)
+        key = (row.commitment, row.network)
+        earlier = tuple(one for one in attempts if (one.prepared.commitment, one.prepared.network) == key)
+        newest[key] = replace(row, earlier=earlier)
     return tuple(sorted(newest.values(), key=lambda row: row.id)), problems
 
 
-def _attempt(record: sqlite3.Row) -> tuple[int, Attempt]:
-    return record["anchor"], parse_attempt(record, "an earlier attempt")
+def _attempt(record: sqlite3.Row) -> Attempt:
+    return parse_attempt(record, "an earlier attempt")
 
 
 def _row(record: sqlite3.Row) -> JournalRow:

@@ -430,9 +430,14 @@ class BlockchainManager:
             raise VerificationError(f"{network}: the driver checked something else than what was asked")
         return verified
 
-    def status(self) -> dict[str, DriverStatus | MrvError]:
-        """Ask every configured network whether it can be used now."""
-        return self.parallel(self.config.networks, lambda name: self._call(name, lambda: self.driver(name).status()))
+    def status(self, networks: Iterable[str] | None = None) -> dict[str, DriverStatus | MrvError]:
+        """Ask networks whether they can be used now, by default every configured one.
+
+        Raises:
+            ConfigurationError: a network that is not configured.
+        """
+        names = self.config.networks if networks is None else networks
+        return self.parallel(names, lambda name: self._call(name, lambda: self.driver(name).status()))
 
     def driver(self, network: str) -> AnchorDriver:
         """Return the driver of a configured network, building it the first time.

@@ -26,7 +26,7 @@ class RecordedAnchor:
         network: Configured name of the network.
         metadata: Public facts sent along.
         receipts: Receipts in run folders that are said to be of it.
-        to_be_sent: Whether it was certainly queued, or was about to be.
+        to_be_sent: Whether it was certainly queued, or was about to be; of an imported receipt it never is.
     """
 
     commitment: Digest
@@ -105,7 +105,7 @@ def _places(anchor: Anchor, metadata: Metadata) -> Iterator[RecordedAnchor]:
     receipts = anchor.file.receipts
     for network in dict.fromkeys([*anchor.file.networks, *receipts]):
         known = (receipts[network],) if network in receipts else ()
-        yield RecordedAnchor(anchor.commitment, network, metadata, known, to_be_sent=True)
+        yield RecordedAnchor(anchor.commitment, network, metadata, known, network in anchor.file.networks)
 
 
 def _add_batch(found: Recorded, path: Path) -> None:

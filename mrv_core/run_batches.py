@@ -62,7 +62,7 @@ class AnchoredBatch:
 
     Attributes:
         batch: The batch; its members are roots of runs.
-        members: Where they come from.
+        members: Where they come from; one root may come from several places.
         outcomes: What became of it, network by network.
     """
 
@@ -98,7 +98,8 @@ def anchor_waiting_roots(
         waiting = tuple(_waiting(folders))
         if not waiting:
             return None
-        batch = Batch([member.anchor.file.root for member in waiting])
+        # A root may wait twice: nothing changed between two anchors, or the run was copied.
+        batch = Batch(tuple(dict.fromkeys(member.anchor.file.root for member in waiting)))
         file = BatchFile(networks=names, members=batch.members)
         write_atomic(_file_of(manager, batch), file.to_bytes())
         for name in names:
@@ -109,14 +110,14 @@ def anchor_waiting_roots(
 
 def complete_batches(folders: Sequence[RunFolder], manager: BlockchainManager) -> None:
     """Give runs the proofs of batches that were queued by a process that ended right then."""
-    waiting = {member.anchor.file.root: member for member in _waiting(folders)}
+    waiting = list(_waiting(folders))
     known = {row.commitment for row in manager.journal.rows()} if waiting else set()
     for path in sorted((manager.base_dir / BATCHES_FOLDER).glob("*.json")) if waiting else ():
         file = BatchFile.from_bytes(read_limited(path, MAX_FILE_BYTES), what=str(path))
         batch = Batch(file.members)
         if batch.commitment in known:
-            members = [waiting[root] for root in file.members if root in waiting]
-            _give_proofs(members, batch, file.networks)
+            members = set(file.members)
+            _give_proofs([one for one in waiting if one.anchor.file.root in members], batch, file.networks)
 
 
 def _locked(path: Path, locks: ExitStack) -> RunFolder | None:

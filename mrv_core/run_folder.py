@@ -290,7 +290,7 @@ class RunFolder:
 
         Args:
             name: One of `anchor_names`.
-            damaged: Takes a note of a broken seal, which is an error otherwise.
+            damaged: Takes a note of a broken seal, or of another phase in the name, which is an error otherwise.
 
         Raises:
             StorageError: missing or unreadable.
@@ -298,6 +298,8 @@ class RunFolder:
         """
         place = f"anchors/{name}.json"
         file = AnchorFile.from_json(self._read(place, damaged), what=place)
+        if name.partition("-")[2] != file.phase:  # people know an anchor by its name
+            _note(damaged, DamagedFile(place, f"the file was renamed: its phase is {file.phase}"))
         batch = f"batches/{name}.json"
         if not os.path.lexists(self.path / batch):
             return Anchor(name, file)
@@ -412,10 +414,14 @@ class RunFolder:
         seal = value.pop("seal", None)
         whole = seal == str(canonical_digest(value, "sha256")) and data == canonical_bytes({**value, "seal": seal})
         if not whole:
-            if damaged is None:
-                raise FormatError(f"{name}: the file was changed after it was written (its seal does not fit)")
-            damaged.append(DamagedFile(name, "the file was changed after it was written (its seal does not fit)"))
+            _note(damaged, DamagedFile(name, "the file was changed after it was written (its seal does not fit)"))
         return value
+
+
+def _note(damaged: list[DamagedFile] | None, problem: DamagedFile) -> None:
+    if damaged is None:
+        raise FormatError(f"{problem.place}: {problem.message}")
+    damaged.append(problem)
 
 
 def require_all_anchors(names: Sequence[str]) -> None:

@@ -692,6 +692,7 @@ function checkClaims(receipt, expected) {
 
 // Python's white space; JavaScript's \s differs from it in two characters.
 const KEY_NAME = /^[^\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000+]+$/;
+const LOG_KEY = /^[^+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*$/;
 
 function decimal(value, what) {
   demand(/^(?:0|[1-9][0-9]{0,18})$/.test(value) && BigInt(value) <= MAX_TREE_SIZE, `${what}: not a decimal number`);
@@ -1172,8 +1173,9 @@ function rlpSpan(bytes, start, stop) {
   return { isList, begin, end: begin + size };
 }
 
+// Not `concat(...)`: a list may have more items than a call takes arguments.
 function encodeRlp(item) {
-  const content = Array.isArray(item) ? concat(...item.map(encodeRlp)) : item;
+  const content = Array.isArray(item) ? Buffer.concat(item.map(encodeRlp)) : item;
   if (!Array.isArray(item) && content.length === 1 && content[0] < 0x80) return content;
   const offset = Array.isArray(item) ? 0xc0 : 0x80;
   if (content.length <= 55) return concat(Buffer.of(offset + content.length), content);
@@ -1842,7 +1844,7 @@ function readOptions(found) {
     blocks.set(network, [...(blocks.get(network) ?? []), block.toLowerCase()]);
   }
   const logKeys = [...new Set(found["--log-key"])].sort();
-  const formed = logKeys.every((value) => /^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*$/.test(value));
+  const formed = logKeys.every((value) => KEY_NAME.test(value.split("+", 1)[0]) && LOG_KEY.test(value));
   if (!formed) throw new Usage("a --log-key is not of the form name+id+key");
   const [work = null] = found["--min-work"].slice(-1);
   const inRange = work === null || (/^[0-9]{1,3}$/.test(work) && Number(work) >= 1 && Number(work) <= 256);
@@ -1859,22 +1861,21 @@ function readOptions(found) {
 
 /** Read at most one byte more than a bundle may have; never wait for a pipe or a device. */
 function readFile(path) {
-  let file;
   try {
-    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const state = fstatSync(file);
+      if (!state.isFile()) throw new CannotCheck(`cannot read ${path}: not a regular file`);
+      const bytes = Buffer.alloc(Math.min(state.size, MAX_BUNDLE_BYTES) + 1);
+      let length = 0;
+      for (let read = 1; read > 0 && length < bytes.length; length += read) read = readSync(file, bytes, length, bytes.length - length, null);
+      return bytes.subarray(0, length);
+    } finally {
+      closeSync(file);
+    }
   } catch (error) {
     if (error.code === "ENOENT") throw new Usage(`there is no bundle ${path}`);
-    throw new CannotCheck(`cannot read ${path}: ${error.code}`);
-  }
-  try {
-    const state = fstatSync(file);
-    if (!state.isFile()) throw new CannotCheck(`cannot read ${path}: not a regular file`);
-    const bytes = Buffer.alloc(Math.min(state.size, MAX_BUNDLE_BYTES) + 1);
-    let length = 0;
-    for (let read = 1; read > 0 && length < bytes.length; length += read) read = readSync(file, bytes, length, bytes.length - length, null);
-    return bytes.subarray(0, length);
-  } finally {
-    closeSync(file);
+    throw error.code === undefined ? error : new CannotCheck(`cannot read ${path}: ${error.code}`);
   }
 }
 

@@ -219,6 +219,7 @@ def test_node_has_the_same_statuses(theirs: Theirs, bundle: Path, embedded: Embe
         ((".",), 4),
         ((bundle, broken), 1),
         ((bundle, "none.mrv.json"), 2),
+        (("/proc/self/mem",), 4),  # it can be opened, and not be read
     ):
         done = theirs.run(*words)
         assert done.returncode == status, (words, done.stdout, done.stderr)

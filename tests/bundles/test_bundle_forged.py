@@ -188,6 +188,14 @@ def test_logs(value: dict[str, Any], compare: Any) -> None:
     check(compare, value, good, bad)
 
 
+def test_what_only_one_of_both_languages_takes_for_white_space_may_be_in_a_logs_name(
+    value: dict[str, Any], compare: Any
+) -> None:
+    name = "example\ufeff.org"
+    files = [("it", sealed({**value, "receipts": {"log": log_receipt(value["root"], name=name)}}))]
+    assert compare(files, Trust(log_keys=(log_key(name),))) == {"it": "VALID"}
+
+
 def test_ipfs_blocks(value: dict[str, Any], compare: Any) -> None:
     root = value["root"]
     block = f'{{"commitment":"{root}","format":"mrv-statement/1","metadata":{{}}}}'
@@ -552,8 +560,11 @@ def test_ethereum_transactions_that_wait(value: dict[str, Any], compare: Any) ->
         return calldata_receipt(root) | waits | changes
 
     made = signed(root)
+    fees: list[Any] = [(31337).to_bytes(2, "big"), b"", b"", b"", b"", bytes(20), b"", b"MRV1" + bare]
+    endless = b"\x02" + rlp([*fees, [b""] * 200_000, b"", b"\x01", b"\x01"])
     good = {
         "calldata": waiting(made),
+        "a list of more items than a function takes arguments": waiting(endless),
         "a call": waiting(call()),
         "a call with metadata": waiting(call(b'{"run_id":"run-1"}')),
         "a call with text that is none": waiting(call(b"\xff" * 40)),

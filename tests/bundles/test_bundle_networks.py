@@ -193,6 +193,19 @@ def test_an_embedded_network_of_another_folder_says_nothing(world: World, tmp_pa
     assert all("embedded network here is not the one" in check.detail for check in report.networks)
 
 
+@pytest.mark.parametrize("claims", [{"network_id": "memory:elsewhere"}, {"embedded": False}])
+def test_another_network_of_the_same_name_cannot_contradict(world: World, claims: dict[str, Any]) -> None:
+    """A verifier without a configuration has embedded networks by the usual names."""
+    value = world.bundle()
+    value["receipts"]["beta"]["evidence"] = {}
+    value["receipts"]["beta"] |= {"state": "PENDING", "block_time": None, **claims}
+    report = world.verify(value)
+    assert (report.verdict, verdicts(report)) == (PENDING, {"alpha": VALID, "beta": PENDING})
+    (beta,) = (check for check in report.networks if check.network == "beta")
+    assert not beta.asked
+    assert "the embedded network 'beta' of the verifier's configuration is" in beta.detail
+
+
 def test_a_public_network_without_the_anchor_is_not_found(world: World) -> None:
     value = world.bundle()
     value["receipts"]["beta"]["embedded"] = False
@@ -243,6 +256,12 @@ def test_named_networks_must_be_there_and_valid(world: World) -> None:
     failing = world.config(beta={"fail": {"verify": ["unavailable"] * 3}})
     assert world.verify(value, config=failing, expect=Expectations(networks=("alpha",))).verdict is VALID
     assert world.verify(value, config=failing, expect=Expectations(networks=("beta",))).verdict is UNREACHABLE
+    for number in (1, 2):  # a policy's number is about the networks that nobody named
+        failing = world.config(beta={"fail": {"verify": ["unavailable"] * 3}}, verification={"require": number})
+        for names, verdict in {("alpha",): VALID, ("beta",): UNREACHABLE, ("alpha", "beta"): UNREACHABLE}.items():
+            report = world.verify(value, config=failing, expect=Expectations(networks=names))
+            assert report.verdict is verdict, (number, names)
+            assert report.rule == f"the receipts of {', '.join(names)} must be valid"
     with pytest.raises(ConfigurationError, match="no receipt of 'gamma'"):
         world.verify(value, expect=Expectations(networks=("alpha", "gamma")))
 

@@ -143,8 +143,9 @@ def test_a_proof_is_imported_and_kept_with_its_run(place: Path, tmp_path: Path, 
     out, err = mrv("import", "--ots", "root.ots", run)
     assert err == "kept as the receipt of bitcoin for 000-after_training\n"
     assert out.startswith(f"FINAL  {root} on bitcoin, in a block of ")
-    mrv("import", "--ots", "root.ots", run)  # again: the same receipt
-    assert folder.read_anchor("000-after_training").file.receipts["bitcoin"].to_json() == receipt
+    mrv("import", "--ots", "root.ots", run)  # again: the same receipt, whenever that was
+    again = folder.read_anchor("000-after_training").file.receipts["bitcoin"].to_json()
+    assert again == receipt | {"submitted_at": again["submitted_at"]}
     mrv("verify", run)
     mrv("export", "--bundle", run, "-o", "run.mrv.json")
     mrv("verify", "run.mrv.json")
@@ -166,6 +167,9 @@ def test_no_file_of_the_user_is_written_over(place: Path, mrv: Any) -> None:
     words = ("export", "--ots", place / "artifacts" / "run-1", "--leaf", "model", "-o", "dataset.csv.ots")
     _, err = mrv(*words, expect=2)
     assert "dataset.csv is there already and is not what the proof is about, which is the node model" in err
+    _, err = mrv(*words[:-1], f"{'x' * 300}.ots", expect=4)
+    assert err.startswith("error: cannot read xxx")
+    assert "File name too long" in err
     assert Path("dataset.csv").read_text() == "mine\n"
     assert not Path("dataset.csv.ots").exists()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from programs import MRV
 from typer.testing import CliRunner
 
 import mrv_core.errors
@@ -173,11 +174,12 @@ def test_an_unknown_option_is_usage(mrv: Mrv) -> None:
     assert "--jsno" in outcome.err
 
 
-def test_a_closed_pipe_is_silent() -> None:
+@pytest.mark.parametrize("words", [("config", "schema"), ("verify", "RUN"), ("verify", "RUN", "--json")])
+def test_a_closed_pipe_is_silent_and_no_verdict(words: tuple[str, ...], run_folder: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     process = subprocess.run(
-        [sys.executable, "-c", "from mrv_cli.main import main; main()", "config", "schema"],
+        [sys.executable, "-c", MRV, *(str(run_folder) if word == "RUN" else word for word in words)],
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,

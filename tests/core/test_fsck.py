@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from anchoring import chain_of, commitment_of, make_manager, memory_registry
 
 import mrv_core.journal_repair as repair_module
 from mrv_core.config import load_config
-from mrv_core.errors import StorageError
+from mrv_core.errors import AnchorNotFoundError, StorageError
 from mrv_core.fsck import CheckedRow, Finding, FsckReport, check_journal
 from mrv_core.hashing import Digest
 from mrv_core.journal import DamagedJournalError, Journal, JournalState
@@ -24,6 +26,7 @@ from mrv_core.journal_repair import examine
 from mrv_core.manager import BlockchainManager
 from mrv_core.run_batches import anchor_waiting_roots
 from mrv_core.testing.memory import Fault, MemoryChain, MemoryDriver
+from mrv_core.timestamps import keep_timestamp
 from mrv_core.tracker import ProvenanceTracker
 
 OK, REPAIRED, WRONG, COULD_NOT_CHECK = Finding.OK, Finding.REPAIRED, Finding.WRONG, Finding.COULD_NOT_CHECK
@@ -402,6 +405,26 @@ def test_a_damaged_attempt_costs_its_row_that_attempt_only(make, chain):
     assert (after.prepared, after.receipt, after.earlier) == (before.prepared, before.receipt, ())
 
 
+def test_earlier_attempts_stay_with_their_anchor_and_go_with_it(make, chain):
+    manager = make(replaces=True)
+    manager.anchor(ONE)
+    chain.set_fees(mining=10)
+    chain.mine()
+    manager.flush()
+    (before,) = manager.journal.rows()
+    damage(manager.journal, "UPDATE anchors SET id = 7")
+    assert check_journal(manager).file is WRONG
+    assert check_journal(manager, rebuilding=True).file is REPAIRED
+    assert [replace(row, id=7) for row in Journal(manager.base_dir).rows()] == [replace(before, id=7)]
+    assert len(before.earlier) == 1
+    damage(manager.journal, "DELETE FROM anchors")
+    with pytest.raises(DamagedJournalError, match="is of another anchor"):
+        manager.anchor(commitment_of("two"))
+    assert check_journal(manager, rebuilding=True).file is REPAIRED
+    (after,) = Journal(manager.base_dir).rows()
+    assert (after.commitment, after.earlier) == (commitment_of("two"), ())
+
+
 @pytest.mark.parametrize("content", [b"", b"not a database, but long enough to look at" * 100])
 def test_a_file_that_is_no_journal_is_kept_and_replaced(make, chain, content):
     manager = make()
@@ -481,6 +504,58 @@ def test_a_rebuild_that_fails_at_any_step_loses_nothing_and_can_be_repeated(make
     finish(manager, chain, ONE, root)
 
 
+def test_what_is_sent_while_a_rebuild_waits_is_not_forgotten(make, chain):
+    """Where nothing can be searched, the journal alone knows it."""
+    anchoring, damaged = make(searches=False, timeout=30), commitment_of("damaged")
+    row = anchoring.journal.enqueue(ONE, "alpha", {})
+    anchoring.journal.enqueue(damaged, "alpha", {})
+    damage(anchoring.journal, "UPDATE anchors SET error = 'edited' WHERE id = 2")
+    manager, waits = make(searches=False, timeout=30), threading.Event()
+    exclusive = manager.journal.exclusive
+
+    def waiting(*args: Any) -> Any:
+        waits.set()
+        return exclusive(*args)
+
+    manager.journal.exclusive = waiting
+    rebuilding = threading.Thread(target=check_journal, args=(manager,), kwargs={"rebuilding": True})
+    with anchoring.journal.exclusive("alpha", 1):
+        rebuilding.start()
+        assert waits.wait(10)
+        anchoring.anchoring("alpha").advance(row)
+    rebuilding.join()
+    assert Journal(manager.base_dir).find(ONE, "alpha").state is JournalState.SUBMITTED
+    finish(manager, chain, ONE)
+
+
+def test_of_two_rebuilds_at_once_the_second_finds_nothing_to_do(make, chain):
+    managers = [make(searches=False, timeout=30) for _ in range(2)]
+    managers[0].anchor(ONE)
+    managers[0].journal.enqueue(commitment_of("damaged"), "alpha", {})
+    damage(managers[0].journal, "UPDATE anchors SET error = 'edited' WHERE id = 2")
+    both = threading.Barrier(2, timeout=10)
+    reports: list[FsckReport] = []
+
+    def rebuild(manager: BlockchainManager) -> None:
+        exclusive = manager.journal.exclusive
+
+        def together(*args: Any) -> Any:
+            both.wait()
+            return exclusive(*args)
+
+        manager.journal.exclusive = together
+        reports.append(check_journal(manager, rebuilding=True))
+
+    threads = [threading.Thread(target=rebuild, args=(manager,)) for manager in managers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(report.kept is not None for report in reports) == [False, True]
+    assert sorted(report.file for report in reports) == [OK, REPAIRED]
+    finish(make(searches=False), chain, ONE)
+
+
 def test_what_is_no_damage_is_an_error(make, tmp_path):
     manager = make()
     manager.anchor(ONE)
@@ -528,6 +603,28 @@ def batched(manager: BlockchainManager) -> tuple[list[Path], Digest]:
     done = anchor_waiting_roots(folders, manager)
     assert done is not None
     return folders, done.batch.commitment
+
+
+def test_an_imported_receipt_is_checked_and_never_anchored_by_us(make, tmp_path):
+    """What others stamped is kept in the run folder alone: in the journal it would be anchored anew, at a price."""
+    manager = make()
+    folder, root = run(manager)
+    chain = chain_of(tmp_path, "beta")
+    both = make_manager(tmp_path, {"alpha": SEARCHES, "beta": BLIND})
+    driver = both.driver("beta")
+    keep_timestamp(folder, driver.submit(driver.prepare(root, {})))
+    chain.mine(3)
+    for rebuilding in (False, True):
+        beta = {row.network: row for row in check_journal(both, rebuilding=rebuilding).rows}["beta"]
+        assert (beta.finding, beta.state, beta.detail.partition(" ")[0]) == (OK, None, "imported")
+    driver.script("upgrade", Fault.UNAVAILABLE)
+    beta = {row.network: row for row in check_journal(both, rebuilding=True).rows}["beta"]
+    assert (beta.finding, beta.state) == (COULD_NOT_CHECK, None)
+    driver.script("upgrade", AnchorNotFoundError("it is gone"))
+    beta = {row.network: row for row in check_journal(both, rebuilding=True).rows}["beta"]
+    assert (beta.finding, beta.state) == (WRONG, None)
+    assert [row.network for row in both.journal.rows()] == ["alpha"]
+    both.close()
 
 
 def test_a_batch_is_one_anchor(make, chain):

@@ -369,6 +369,26 @@ def test_earlier_attempts_edited_by_hand_are_refused_by_their_row(journal):
         journal.rows()
 
 
+def test_earlier_attempts_of_a_row_that_is_gone_are_not_taken_for_those_of_another(journal):
+    """The number of a deleted row is given again."""
+    filled(journal)
+    edit(journal, "DELETE FROM anchors WHERE id = 3")
+    with pytest.raises(StorageError, match="an earlier attempt of row 3 is of another anchor"):
+        journal.rows()
+    with pytest.raises(StorageError, match="an earlier attempt of row 3 is of another anchor"):
+        journal.enqueue(commitment_of("three"), "alpha", NO_METADATA)
+    with pytest.raises(StorageError, match="an earlier attempt of row 3 is of another anchor"):
+        journal.rows()
+
+
+def test_rows_that_have_changed_places_are_found(journal):
+    filled(journal)
+    edit(journal, "UPDATE anchors SET id = CASE id WHEN 3 THEN 9 WHEN 1 THEN 8 ELSE id END")
+    edit(journal, "UPDATE anchors SET id = CASE id WHEN 9 THEN 1 WHEN 8 THEN 3 ELSE id END")
+    with pytest.raises(StorageError, match="an earlier attempt of row 3 is of another anchor"):
+        journal.rows()
+
+
 def test_a_damaged_row_is_not_overwritten(journal):
     row = filled(journal).find(ONE, "beta")
     edit(journal, "UPDATE anchors SET error = 'edited' WHERE id = ?", row.id)

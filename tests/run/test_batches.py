@@ -153,6 +153,20 @@ def test_a_process_that_ended_between_two_steps_is_completed_or_forgotten(
         assert verify(folder).verdict is Verdict.VALID
 
 
+def test_a_root_that_waits_twice_is_one_member_and_holds_up_no_other(waiting, anchor, start, batched, verify):
+    """Nothing changed between two anchors, or the run was copied, before the batch was made or after it."""
+    copies = [Path(shutil.copytree(waiting[1], waiting[1].with_name(f"copy-{number}"))) for number in range(3)]
+    twice = start(batched, "twice")
+    twice.anchor_snapshot()
+    twice.anchor_snapshot()
+    twice.close()
+    made = anchor([*waiting, copies[0], twice.run_folder])
+    assert (len(made.batch.members), len(made.members)) == (7, 10)
+    folders = [*waiting, *copies, twice.run_folder]
+    assert anchor(folders) is None
+    assert [verify(folder).verdict for folder in folders] == [Verdict.VALID] * 7
+
+
 def test_a_run_that_is_being_written_is_left_for_the_next_batch(waiting, anchor, batched, registry, verify):
     held = ProvenanceTracker.open(waiting[0], batched, registry=registry)
     with BlockchainManager(batched, base_dir=waiting[0].parent, registry=registry) as manager:

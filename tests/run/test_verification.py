@@ -273,6 +273,17 @@ def test_a_run_cut_back_to_its_first_anchor_is_noticed_where_it_was_anchored(fin
     assert "The newest anchor shown is 000-before_training" in report.summary
 
 
+def test_an_anchor_cannot_be_called_by_another_phase(finished: Path, verify: Verify) -> None:
+    """Its name is what a report and `mrv export --anchor` know it by."""
+    anchors = finished / "anchors"
+    (anchors / "000-before_training.json").rename(anchors / "000-after_training.json")
+    report = verify(finished)
+    assert (report.verdict, places(report)) == (Verdict.TAMPERED, ["anchors/000-after_training.json"])
+    assert report.findings[0].message == "the file was renamed: its phase is before_training"
+    with pytest.raises(FormatError, match=r"anchors/000-after_training\.json: the file was renamed"):
+        RunFolder(finished).read_anchor("000-after_training")
+
+
 def test_removing_the_last_anchor_is_never_valid(finished: Path, verify: Verify) -> None:
     (finished / "anchors/001-after_training.json").unlink()
     assert verify(finished).verdict is Verdict.TAMPERED
