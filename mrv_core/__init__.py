@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from mrv_core.hashing import Digest, HashFactory
     from mrv_core.manager import BlockchainManager
     from mrv_core.models import Receipt, Verdict, VerifiedAnchor
+    from mrv_core.mrv.hardware import get_hardware_info
+    from mrv_core.mrv.record import MrvRecord, generate_mrv_id
+    from mrv_core.mrv.schema_0_1 import compute_hash, validate_mrv_json
+    from mrv_core.mrv.storage import save_mrv
+    from mrv_core.mrv.tracker import MRVTracker
+    from mrv_core.mrv.verification import verify_record
     from mrv_core.provenance_tree import MerkleNode, MLProvenanceMerkleTree
     from mrv_core.report.model import IntegrityReport
     from mrv_core.tracker import ProvenanceBlockchainTracker, ProvenanceTracker
@@ -28,16 +34,24 @@ __all__ = [
     "HashFactory",
     "IntegrityReport",
     "MLProvenanceMerkleTree",
+    "MRVTracker",
     "MerkleNode",
     "MrvError",
+    "MrvRecord",
     "ProvenanceBlockchainTracker",
     "ProvenanceTracker",
     "Receipt",
     "Verdict",
     "VerifiedAnchor",
+    "compute_hash",
     "content_node",
+    "generate_mrv_id",
+    "get_hardware_info",
     "load_config",
     "register_digester",
+    "save_mrv",
+    "validate_mrv_json",
+    "verify_record",
     "verify_run",
 ]
 
@@ -48,6 +62,12 @@ _MODULES = {
     "hashing": ("Digest", "HashFactory"),
     "manager": ("BlockchainManager",),
     "models": ("Receipt", "Verdict", "VerifiedAnchor"),
+    "mrv.hardware": ("get_hardware_info",),
+    "mrv.record": ("MrvRecord", "generate_mrv_id"),
+    "mrv.schema_0_1": ("compute_hash", "validate_mrv_json"),
+    "mrv.storage": ("save_mrv",),
+    "mrv.tracker": ("MRVTracker",),
+    "mrv.verification": ("verify_record",),
     "provenance_tree": ("MLProvenanceMerkleTree", "MerkleNode"),
     "report.model": ("IntegrityReport",),
     "tracker": ("ProvenanceBlockchainTracker", "ProvenanceTracker"),

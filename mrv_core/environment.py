@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 from mrv_core.canonical import JsonValue
 
@@ -22,7 +23,7 @@ def describe_environment() -> dict[str, JsonValue]:
         "implementation": platform.python_implementation(),
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
-        "hardware": _hardware(),
+        "hardware": describe_hardware(),
         "code": _code(),
         "packages": _packages(),
     }
@@ -33,7 +34,8 @@ def _packages() -> dict[str, JsonValue]:
     return {str(name).lower().replace("_", "-"): version for name, version in found if name}
 
 
-def _hardware() -> dict[str, JsonValue]:
+def describe_hardware() -> dict[str, Any]:
+    """Return processor, memory and GPUs; what cannot be found out is null."""
     return {
         "cpu_type": _cpu_type(),
         "cpu_cores": os.cpu_count(),

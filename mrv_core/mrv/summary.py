@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""What was sampled, summed up for the record: energy by component, by epoch, and what was not measured."""
+
+from __future__ import annotations
+
+from mrv_core.canonical import JsonValue
+from mrv_core.mrv import units
+from mrv_core.mrv.record import Component, ComponentEnergy, Energy, Epoch, Gap
+from mrv_core.mrv.sampler import Sampler
+from mrv_core.mrv.samples import SampleFile, energy_uwh
+
+
+class OpenEpoch:
+    """An epoch that is being trained."""
+
+    def __init__(self, epoch: int, start_ms: int) -> None:
+        self.epoch = epoch
+        self.start_ms = start_ms
+        self.end_ms = start_ms
+        self.metrics: dict[str, JsonValue] = {}
+
+
+def energy_of(sampler: Sampler, samples: SampleFile | None, problem: str | None) -> Energy:
+    """Sum up each component; what was not measured says why.
+
+    Args:
+        sampler: Who measured.
+        samples: What it wrote down, or None where that was lost.
+        problem: Why nothing, or nothing more, was measured.
+    """
+    parts = []
+    for meter in sampler.detected.meters:
+        energy = energy_uwh(samples, meter.component) if samples is not None else _counted(sampler, meter.component)
+        why = sampler.reasons.get(meter.component) or problem or "no sample was taken"
+        parts.append(
+            ComponentEnergy(
+                component=meter.component,
+                energy_uwh=energy,
+                method=None if energy is None else meter.method,
+                source=meter.source if energy is not None else f"not measured: {why}"[:1000],
+                limit_mw=meter.limit_mw,
+            )
+        )
+    for component, why in sampler.detected.unmeasured.items():
+        parts.append(
+            ComponentEnergy(
+                component=component, energy_uwh=None, method=None, source=f"not measured: {why}"[:1000], limit_mw=None
+            )
+        )
+    known = [part.energy_uwh for part in parts if part.energy_uwh is not None]
+    return Energy(total_uwh=sum(known) if known else None, components=tuple(parts))
+
+
+def _counted(sampler: Sampler, component: Component) -> int | None:
+    """Return what the readings added up to where their file was lost."""
+    energy = sampler.energies_uj.get(component)
+    return None if energy is None else units.uwh(energy)
+
+
+def gaps_of(sampler: Sampler, samples: SampleFile | None, problem: str | None, duration_ms: int) -> tuple[Gap, ...]:
+    """Return what was not measured; without samples nobody can tell, so it is everything. See `energy_of`."""
+    if samples is not None:
+        return samples.gaps(duration_ms, sampler.reasons)
+    reason = f"no samples are kept: {problem}"[:1000]
+    return (Gap(component=None, start_ms=0, end_ms=duration_ms, reason=reason),)
+
+
+def epoch_of(epoch: OpenEpoch, samples: SampleFile | None) -> Epoch:
+    """Sum up an epoch over all components."""
+    found = [] if samples is None else [samples.energy_uj(c, epoch.start_ms, epoch.end_ms) for c in samples.components]
+    known = [each for each in found if each is not None]
+    return Epoch(
+        epoch=epoch.epoch,
+        start_ms=epoch.start_ms,
+        end_ms=epoch.end_ms,
+        energy_uwh=units.uwh(sum(known)) if known else None,
+        metrics=epoch.metrics,
+    )

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""Base units of a record, all of them integers: mW, ms, µWh, mg CO2e, and conversions between them.
+
+Integers are the same to every reader of JSON, and a sum of them does not depend on its order. Quotients are rounded
+once, at the end, to the nearest integer and halves to even (IEEE 754, roundTiesToEven), so that whoever recomputes a
+record gets the same digits.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Final
+
+from mrv_core.errors import FormatError
+
+UJ_PER_UWH: Final = 3600
+"""1 µWh = 3600 µJ, and 1 mW for 1 ms is 1 µJ."""
+UWH_PER_KWH: Final = 10**9
+MG_PER_KG: Final = 10**6
+MG_PER_G: Final = 10**3
+PERMILLE: Final = 1000
+
+
+def uwh(microjoules: int) -> int:
+    """Return an energy in µWh; `microjoules` is a sum of power in mW times time in ms."""
+    return round(Fraction(microjoules, UJ_PER_UWH))
+
+
+def co2e_mg(energy_uwh: int, factor_mg_per_kwh: int, pue_permille: int) -> int:
+    """Return the emissions of an energy in mg CO2e.
+
+    Args:
+        energy_uwh: Energy of the computer's parts.
+        factor_mg_per_kwh: Emissions of the electricity.
+        pue_permille: Power usage effectiveness of the data centre (ISO/IEC 30134-2), times 1000.
+    """
+    return round(Fraction(energy_uwh * factor_mg_per_kwh * pue_permille, UWH_PER_KWH * PERMILLE))
+
+
+def kwh(energy_uwh: int) -> float:
+    """Return an energy in kWh, for people and for formats of others."""
+    return energy_uwh / UWH_PER_KWH
+
+
+def kg(mass_mg: int) -> float:
+    """Return a mass in kg, for people and for formats of others."""
+    return mass_mg / MG_PER_KG
+
+
+def grams(mass_mg: int) -> float:
+    """Return a mass in g, for people and for formats of others."""
+    return mass_mg / MG_PER_G
+
+
+def to_base(value: float, per_unit: int, what: str) -> int:
+    """Convert a number that somebody states into an integer of the base unit.
+
+    Args:
+        value: Zero or more.
+        per_unit: Base units in one of the stated unit.
+        what: Name of the number for the error message.
+
+    Raises:
+        FormatError: negative, NaN, infinite or no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise FormatError(f"{what} must be a number from zero on, not {value!r:.80}")
+    return round(Fraction(str(value)) * per_unit)

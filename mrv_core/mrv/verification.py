@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: MIT
+"""Verification of a record: its hash, its numbers, its samples, and the networks that hold it.
+
+Wrong, could not check, not there and not yet stay different answers, as everywhere (docs/verification.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from mrv_core.bundle_receipts import NetworkCheck, ask_networks, examine_receipt
+from mrv_core.canonical import parse_json
+from mrv_core.driver import TrustedFacts
+from mrv_core.errors import FormatError
+from mrv_core.hashing import Digest
+from mrv_core.manager import BlockchainManager
+from mrv_core.models import DigestField, Model, Receipt, TimeField, Verdict, utc_now
+from mrv_core.mrv import units
+from mrv_core.mrv.recompute import check_numbers, check_samples
+from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord, hash_of, parse_record, schema_version_of
+from mrv_core.mrv.samples import read_samples
+from mrv_core.mrv.schema_0_1 import MrvRecord01, parse_record_0_1
+from mrv_core.mrv.storage import read_receipts, read_record_file
+from mrv_core.registry import Registry
+from mrv_core.report.model import Finding, Step
+from mrv_core.verification import combine_verdicts, worst
+
+STATUS_OF: Final[Mapping[Verdict, str]] = {verdict: verdict.replace("_", " ") for verdict in Verdict}
+"""How people write a verdict: `NOT FOUND`."""
+
+
+class RecordReport(Model):
+    """Everything one verification of a record found out.
+
+    Attributes:
+        format: Version of this format.
+        source: The file.
+        verdict: The overall verdict.
+        summary: One sentence for people.
+        created_at: When this report was made, by this machine's clock.
+        schema_version, mrv_id, hash: The record's; the hash is that of what was read now.
+        experiment_name: What was trained.
+        energy_kwh, co2_kg: What it says it cost; null where it says that this is not known.
+        end_time: When it says it ended.
+        rule: What combined the verdicts, in words.
+        steps: The numbered steps.
+        findings: Everything that is wrong, as exact as the evidence allows.
+        networks: One result a receipt, sorted by name.
+    """
+
+    format: Literal["mrv-record-report/1"] = "mrv-record-report/1"
+    source: str
+    verdict: Verdict
+    summary: str
+    created_at: TimeField
+    schema_version: str
+    mrv_id: str
+    hash: DigestField
+    experiment_name: str
+    energy_kwh: float | None
+    co2_kg: float | None
+    end_time: TimeField
+    rule: str
+    steps: tuple[Step, ...]
+    findings: tuple[Finding, ...]
+    networks: tuple[NetworkCheck, ...]
+
+    @property
+    def status(self) -> str:
+        """VALID, TAMPERED, NOT FOUND, and the other verdicts as people write them."""
+        return STATUS_OF[self.verdict]
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the steps hand to one another."""
+
+    steps: list[Step] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    checks: list[NetworkCheck] = field(default_factory=list)
+
+    def add(self, name: str, verdict: Verdict | None, detail: str) -> None:
+        self.steps.append(Step(number=len(self.steps) + 1, name=name, verdict=verdict, detail=detail))
+
+    def find(self, name: str, findings: Sequence[Finding], done: str) -> None:
+        """Close a step with what it found."""
+        self.findings.extend(findings)
+        verdict = worst([each.verdict for each in findings]) if findings else Verdict.VALID
+        detail = done if not findings else f"{findings[0].place}: {findings[0].message}"
+        self.add(name, verdict, detail)
+
+
+def read_record(data: bytes, *, what: str) -> tuple[MrvRecord | MrvRecord01, Digest]:
+    """Read a record of any known schema, and return it with the hash that is anchored of it.
+
+    Raises:
+        FormatError: no record, of an unknown schema, or not as its schema says.
+    """
+    version = schema_version_of(parse_json(data, what=what, max_bytes=MAX_RECORD_BYTES), what=what)
+    if version == "1.0":
+        return parse_record(data, what=what), hash_of(data)
+    if version == "0.1":
+        return parse_record_0_1(data, what=what)
+    raise FormatError(
+        f"{what}: schema version {version!r:.40} is not one that this program knows (0.1, 1.0)",
+        hint="upgrade mrv-provenance",
+    )
+
+
+def verify_record(
+    path: Path,
+    *,
+    manager: BlockchainManager,
+    registry: Registry | None = None,
+    mrv_id: str | None = None,
+    samples: Path | None = None,
+    offline: bool = False,
+) -> RecordReport:
+    """Verify the file of a record.
+
+    Args:
+        path: The file; receipts are looked for beside it, and in the manager's journal.
+        manager: Whom to ask the networks with.
+        registry: Where each driver's examiner is found; by default those installed.
+        mrv_id: Id under which it should be anchored; by default the one in it.
+        samples: File of its samples, to compute everything again.
+        offline: Whether to ask no network.
+
+    Raises:
+        StorageError: a file cannot be read.
+        FormatError: it is no record.
+    """
+    run = _Run()
+    # (1) Read within limits: nothing unknown, nothing written in two ways; the hash is over these bytes.
+    data = read_record_file(path)
+    record, commitment = read_record(data, what=str(path))
+    wanted = record.mrv_id if mrv_id is None else mrv_id
+    run.add("Read the record", Verdict.VALID, f"schema {record.schema_version}, {commitment}")
+
+    # (2) Its numbers agree with one another.
+    if isinstance(record, MrvRecord):
+        run.find("Its numbers agree with one another", check_numbers(record), "total, emissions, times")
+    else:
+        run.add("Its numbers agree with one another", None, "schema 0.1 has nothing to compute them from")
+
+    # (3) Its samples make the numbers.
+    _check_samples(run, record, samples)
+
+    # (4) What is anchored under its id is this record.
+    receipts, others = _receipts(path, manager, wanted, commitment)
+    _check_commitments(run, wanted, commitment, receipts, others)
+
+    # (5) Each receipt's evidence, by itself.
+    known = registry or Registry.load()
+    for network, receipt in sorted(receipts.items()):
+        run.checks.append(examine_receipt(known, network, receipt, commitment, TrustedFacts()))
+    _close(run, "Each receipt's evidence holds by itself", [check.verdict for check in run.checks], "no receipt")
+
+    # (6) The networks that the verifier can ask.
+    if not offline and not others:
+        run.checks = ask_networks(manager, run.checks, receipts, commitment)
+    asked = [check.verdict for check in run.checks if check.asked]
+    _close(run, "The networks are asked", asked, "no network was asked")
+
+    # (7) The rule decides.
+    require = manager.config.policy.require
+    rule = "every receipt must be valid" if require == "all" else f"at least {require} receipts must be valid"
+    verdict = _decide(run, others, require)
+    run.add("The rule decides", verdict, rule)
+    return _report(run, path, record, commitment, wanted, rule, verdict)
+
+
+def _check_samples(run: _Run, record: MrvRecord | MrvRecord01, path: Path | None) -> None:
+    name = "Its samples make the numbers"
+    if path is None:
+        run.add(name, None, "no samples were given; give them with --samples")
+        return
+    if not isinstance(record, MrvRecord) or record.samples is None:
+        run.add(name, Verdict.UNREACHABLE, "the record commits to no samples")
+        return
+    try:
+        file = read_samples(path)
+    except FormatError as error:  # malformed evidence is wrong evidence
+        run.find(name, [Finding(verdict=Verdict.TAMPERED, place=str(path), message=error.message)], "")
+        return
+    findings = check_samples(record, record.samples, file)
+    run.find(name, findings, f"{len(file.samples)} samples of {', '.join(file.components)}")
+
+
+def _receipts(
+    path: Path, manager: BlockchainManager, mrv_id: str, commitment: Digest
+) -> tuple[dict[str, Receipt], dict[str, Digest]]:
+    """Return the receipts of this very record, and what else is known to be anchored under its id."""
+    own: dict[str, Receipt] = {}
+    others: dict[str, Digest] = {}
+    beside = read_receipts(path)
+    if beside is not None and beside.mrv_id == mrv_id:
+        if beside.commitment == commitment:
+            own |= beside.receipts
+        else:
+            others |= dict.fromkeys(beside.receipts, beside.commitment)
+    for row in manager.journal.rows():
+        if row.metadata.get("mrv_id") != mrv_id or row.receipt is None:
+            continue
+        if row.commitment == commitment:
+            own[row.network] = row.receipt
+        else:
+            others[row.network] = row.commitment
+    return own, {network: other for network, other in others.items() if network not in own}
+
+
+def _check_commitments(
+    run: _Run, mrv_id: str, commitment: Digest, receipts: Mapping[str, Receipt], others: Mapping[str, Digest]
+) -> None:
+    name = "What is anchored under its id is this record"
+    if others:
+        findings = [
+            Finding(
+                verdict=Verdict.TAMPERED,
+                place=f"receipt:{network}",
+                message=f"another record is anchored as {mrv_id}",
+                expected=str(other),
+                computed=str(commitment),
+            )
+            for network, other in sorted(others.items())
+        ]
+        run.find(name, findings, "")
+    elif receipts:
+        run.add(name, Verdict.VALID, f"{len(receipts)} receipts for {commitment}")
+    else:
+        run.add(name, Verdict.NOT_FOUND, f"no receipt of {mrv_id} is beside the record or in the journal")
+
+
+def _close(run: _Run, name: str, verdicts: Sequence[Verdict], none: str) -> None:
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict if verdict in verdicts)
+    run.add(name, worst(verdicts) if verdicts else None, counts or none)
+
+
+def _decide(run: _Run, others: Mapping[str, Digest], require: int | Literal["all"]) -> Verdict:
+    verdicts = [check.verdict for check in run.checks]
+    anchored = Verdict.TAMPERED if others else combine_verdicts(verdicts, (), require)
+    found = [each.verdict for each in run.findings]
+    unchecked = [step.verdict for step in run.steps if step.verdict is Verdict.UNREACHABLE and step.number == 3]
+    return worst([anchored, *found, *unchecked])
+
+
+def _report(
+    run: _Run,
+    path: Path,
+    record: MrvRecord | MrvRecord01,
+    commitment: Digest,
+    mrv_id: str,
+    rule: str,
+    verdict: Verdict,
+) -> RecordReport:
+    return RecordReport(
+        source=str(path),
+        verdict=verdict,
+        summary=_summary(run, mrv_id, verdict),
+        created_at=utc_now(),
+        schema_version=record.schema_version,
+        mrv_id=mrv_id,
+        hash=commitment,
+        experiment_name=record.experiment.experiment_name,
+        end_time=record.timestamps.end_time,
+        rule=rule,
+        steps=tuple(run.steps),
+        findings=tuple(run.findings),
+        networks=tuple(run.checks),
+        **_costs(record),
+    )
+
+
+def _costs(record: MrvRecord | MrvRecord01) -> dict[str, Any]:
+    if isinstance(record, MrvRecord01):
+        stated = record.energy_emissions
+        return {"energy_kwh": stated.energy_kwh, "co2_kg": stated.co2_kg}
+    energy, mass = record.energy.total_uwh, record.emissions.co2e_mg
+    return {
+        "energy_kwh": None if energy is None else units.kwh(energy),
+        "co2_kg": None if mass is None else units.kg(mass),
+    }
+
+
+def _summary(run: _Run, mrv_id: str, verdict: Verdict) -> str:
+    if verdict is Verdict.VALID:
+        names = ", ".join(check.network for check in run.checks if check.verdict is Verdict.VALID)
+        return f"The record is unchanged since it was anchored on {names}."
+    if run.findings:
+        finding = run.findings[0]
+        return f"{finding.place}: {finding.message}."
+    if not run.checks:
+        return f"{mrv_id} is not anchored, as far as the receipts and the journal here know."
+    for check in run.checks:
+        if check.verdict is verdict or (check.verdict, verdict) == (Verdict.TAMPERED, Verdict.DISAGREE):
+            return f"{check.network}: {check.detail}."
+    return "Too few receipts are valid."
