@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mrv_core.bundle_receipts import NetworkCheck
     from mrv_core.bundle_verification import BundleReport
     from mrv_core.driver import TrustedFacts
+    from mrv_core.models import Verdict
+    from mrv_core.report.model import Step
 
 _BLOCK = re.compile(r"(?:([!-~]+):)?(?:0[xX])?([0-9a-fA-F]{64})")
 _LOG_KEY = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*")
@@ -160,19 +163,26 @@ def show_bundle_report(report: BundleReport, *, as_json: bool) -> None:
 
 
 def _print(report: BundleReport) -> None:
+    sections = {
+        "What the bundle shows": _facts(report),
+        "Steps": step_lines(report.steps),
+        "Networks": chain.from_iterable(map(network_lines, report.networks)),
+    }
+    print_sections(report.verdict, report.summary, sections)
+
+
+def print_sections(verdict: Verdict, summary: str, sections: Mapping[str, Iterable[Text]]) -> None:
+    """Print a verdict with its summary, then each section that has lines."""
     from rich.text import Text
 
     from mrv_core.report.terminal import line, verdict_text
     from mrv_core.report.text import MEANINGS
 
     out = console()
-    out.print(line(verdict_text(report.verdict), f"  {report.summary}"), soft_wrap=True)
-    out.print(line(f"  {MEANINGS[report.verdict]}", style="dim"), soft_wrap=True)
-    for title, lines in (
-        ("What the bundle shows", list(_facts(report))),
-        ("Steps", list(_steps(report))),
-        ("Networks", [item for check in report.networks for item in _network(check)]),
-    ):
+    out.print(line(verdict_text(verdict), f"  {summary}"), soft_wrap=True)
+    out.print(line(f"  {MEANINGS[verdict]}", style="dim"), soft_wrap=True)
+    for title, content in sections.items():
+        lines = list(content)
         if lines:
             out.print(Text(f"\n{title}", style="bold"))
         for item in lines:
@@ -193,15 +203,17 @@ def _facts(report: BundleReport) -> Iterator[Text]:
             yield line(f"{name:<8}{value}")
 
 
-def _steps(report: BundleReport) -> Iterator[Text]:
+def step_lines(steps: Iterable[Step]) -> Iterator[Text]:
+    """Yield a line for each step of a verification."""
     from mrv_core.report.terminal import line, verdict_text
 
-    for step in report.steps:
+    for step in steps:
         verdict: Text | str = verdict_text(step.verdict) if step.verdict is not None else "-"
         yield line(f"{step.number}. {step.name}: ", verdict, f"  {step.detail}")
 
 
-def _network(check: NetworkCheck) -> Iterator[Text]:
+def network_lines(check: NetworkCheck) -> Iterator[Text]:
+    """Yield the lines about one receipt."""
     from mrv_core.models import Verdict
     from mrv_core.report.terminal import line, verdict_text
     from mrv_core.report.text import EMBEDDED_LABEL, LABEL_MEANINGS

@@ -126,6 +126,7 @@ def flush(
     from mrv_cli.runs import row_json
     from mrv_cli.waiting import waiting_line
     from mrv_core.manager import BlockchainManager
+    from mrv_core.mrv.storage import collect_receipts as collect_record_receipts
 
     settings = read_config(config)
     existing(base_dir, "artifacts folder", "name it with --base-dir")
@@ -134,6 +135,7 @@ def flush(
         before = manager.journal.rows(only_open=True)
         with waiting_line(wait) as progress:
             left = [_with_reason(row, manager) for row in manager.settle(timeout_s=wait, progress=progress)]
+        collect_record_receipts(base_dir, manager.journal)
     collect_receipts(base_dir, settings, before)
     if as_json:
         print_json({"open_before": len(before), "left": [row_json(row) for row in left]})

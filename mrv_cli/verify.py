@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`mrv verify` and `mrv report`: one check of a run or a bundle, shown on the terminal, as JSON, or as a page."""
+"""`mrv verify` and `mrv report`: one check of a run, a bundle or a record, on the terminal, as JSON, or as a page."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from mrv_cli.options import (
     read_config,
 )
 from mrv_cli.output import console, guarded, note, print_json
+from mrv_cli.records import SamplesFileOption, SamplesOption, is_record, show_record_report, verify_record_file
 from mrv_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
 
 _DATA = re.compile(r"(?:data/)?(training|test)=(.+)", re.DOTALL)
 
-RunOrBundleArgument = Annotated[
+SubjectArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="RUN_OR_BUNDLE",
-        help="Folder of a run, or a file of 'mrv export --bundle'.",
+        metavar="RUN_OR_FILE",
+        help="Folder of a run, a file of 'mrv export --bundle', or an MRV record.",
         show_default=False,
         readable=False,
     ),
@@ -83,6 +84,7 @@ Examples:
   mrv verify artifacts/run-1 --network ethereum --json
   mrv verify results.mrv.json
   mrv verify results.mrv.json --offline --block 0xd4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3
+  mrv verify mrv_data/MRV-1f0c.json --samples
 
 \b
 Exit status: 0 valid, 1 tampered or disagree, 2 usage, 3 pending, 4 could not check, 5 not found.
@@ -96,7 +98,7 @@ Examples:
 
 @guarded
 def verify(
-    run_or_bundle: RunOrBundleArgument,
+    subject: SubjectArgument,
     data: DataOption = None,
     model: ModelOption = None,
     leaf: LeafOption = None,
@@ -106,6 +108,8 @@ def verify(
     min_work: MinWorkOption = None,
     root: RootOption = None,
     content: ContentOption = None,
+    samples: SamplesOption = False,
+    samples_file: SamplesFileOption = None,
     config: ConfigOption = None,
     network: NetworkOption = None,
     base_dir: BaseDirOption = DEFAULT_BASE_DIR,
@@ -115,20 +119,30 @@ def verify(
     """Check a run: its files, its content where you give it, its roots, and every network that holds them.
 
     Or check a bundle: each step from the leaf to the networks' evidence, then the networks that your configuration has.
+
+    Or check an MRV record: its hash, its numbers, its samples where you ask for it, and the networks that hold it.
     """
-    existing(run_or_bundle, "run folder or bundle", "list runs with 'mrv status'")
+    existing(subject, "run folder, bundle or record", "list runs with 'mrv status'")
     known = read_known(block or (), log_key or (), min_work)
-    if run_or_bundle.is_dir():
-        only_bundle: dict[str, object] = {"--offline": offline, "--block": block, "--log-key": log_key}
-        elsewhere = None if base_dir == DEFAULT_BASE_DIR else base_dir  # of a run it is the folder that holds the run
-        only_bundle |= {"--min-work": min_work, "--root": root, "--content": content, "--base-dir": elsewhere}
-        _refuse(only_bundle, "a bundle", "leave it out for a run folder")
-        _verify_run(run_or_bundle, data, model, leaf, config, network, html, as_json=as_json)
+    elsewhere = None if base_dir == DEFAULT_BASE_DIR else base_dir  # of a run or record it is the folder that holds it
+    of_run: dict[str, object] = {"--data": data, "--model": model, "--leaf": leaf, "--html": html}
+    of_bundle: dict[str, object] = {"--block": block, "--log-key": log_key, "--min-work": min_work}
+    of_bundle |= {"--root": root, "--content": content, "--base-dir": elsewhere}
+    of_record: dict[str, object] = {"--samples": samples, "--samples-file": samples_file}
+    if subject.is_dir():
+        _refuse(of_bundle | {"--offline": offline}, "a bundle", "leave it out for a run folder")
+        _refuse(of_record, "a record", "leave it out for a run folder")
+        _verify_run(subject, data, model, leaf, config, network, html, as_json=as_json)
+    elif is_record(subject):
+        _refuse(of_run | {"--network": network}, "a run folder", "leave it out for a record")
+        _refuse(of_bundle, "a bundle", "leave it out for a record")
+        found = verify_record_file(subject, samples=samples, samples_file=samples_file, offline=offline, config=config)
+        show_record_report(found, as_json=as_json)
     else:
-        only_run = {"--data": data, "--model": model, "--leaf": leaf, "--html": html}
-        _refuse(only_run, "a run folder", "compare what a bundle proves with --content PATH")
+        _refuse(of_run, "a run folder", "compare what a bundle proves with --content PATH")
+        _refuse(of_record, "a record", "leave it out for a bundle")
         report = verify_bundle_file(
-            run_or_bundle,
+            subject,
             known=known,
             root=root,
             content=content,

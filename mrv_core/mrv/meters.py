@@ -36,7 +36,11 @@ _SETTINGS: Final = (
     "rapl_prefer_psys",
 )
 """CodeCarbon's settings that change what its hardware reads; a `.codecarbon.config` or the environment may set them."""
-_quiet: Final = threading.RLock()
+THREAD_NAME: Final = "mrv-power"
+"""Name of the threads that read meters, whose messages nobody is to see."""
+_lock: Final = threading.Lock()
+_silencing = 0
+_before: tuple[bool, int, list[logging.Handler], bool] = (False, 0, [], True)
 
 
 class Meter(Protocol):
@@ -114,15 +118,13 @@ def detect(scope: Literal["machine", "process"]) -> Detected:
         ConfigurationError: CodeCarbon is not installed.
     """
     try:
-        with quiet():
+        with _silenced():
             from codecarbon import EmissionsTracker
             from codecarbon.core.config import get_hierarchical_config
 
             found = EmissionsTracker(
                 tracking_mode=scope,
-                save_to_file=False,
-                save_to_api=False,
-                save_to_logger=False,
+                output_methods=[],
                 allow_multiple_runs=True,
                 log_level="critical",
             )
@@ -172,16 +174,32 @@ def _meter_of(part: Any, hardware: Mapping[str, Any], scope: str) -> Meter:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep CodeCarbon's messages out of the user's terminal, and its logger as it was for whoever else uses it."""
+def _silenced() -> Iterator[None]:
+    """Keep CodeCarbon's messages out of the user's terminal while it looks, and its logger as it was afterwards.
+
+    Its constructor sets the level and the handlers of a logger that others may use. No lock is held meanwhile: what
+    hangs here must not hold up another tracker.
+    """
+    global _silencing, _before
     logger = logging.getLogger("codecarbon")
-    with _quiet:
-        before = logger.disabled, logger.level, logger.handlers[:], logger.propagate
+    with _lock:
+        if _silencing == 0:
+            _before = logger.disabled, logger.level, logger.handlers[:], logger.propagate
+        _silencing += 1
         logger.disabled = True
-        try:
-            yield
-        finally:
-            logger.disabled, logger.level, logger.handlers[:], logger.propagate = before
+    try:
+        yield
+    finally:
+        with _lock:
+            _silencing -= 1
+            if _silencing == 0:
+                logger.disabled, logger.level, logger.handlers[:], logger.propagate = _before
+        if _is_not_of_a_reading not in logger.filters:
+            logger.addFilter(_is_not_of_a_reading)
+
+
+def _is_not_of_a_reading(record: logging.LogRecord) -> bool:
+    return record.threadName != THREAD_NAME
 
 
 def _version() -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from mrv_core.errors import MrvError
-from mrv_core.mrv.meters import Detected, Meter, quiet
+from mrv_core.mrv.meters import THREAD_NAME, Detected, Meter
 from mrv_core.mrv.record import Component
 from mrv_core.mrv.samples import Sample, SampleWriter
 
@@ -62,7 +62,7 @@ class Sampler:
             start_ns: Start of the run, of the monotonic clock.
         """
         self._start_ns = start_ns
-        self._thread = threading.Thread(target=self._run, name="mrv-power", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         try:
             self._thread.start()
         except RuntimeError as error:  # no further thread is allowed
@@ -95,9 +95,8 @@ class Sampler:
             _logger.debug("measuring power", exc_info=True)
 
     def _measure(self, meters: tuple[Meter, ...], writer: SampleWriter) -> None:
-        with quiet():
-            for meter in meters:
-                meter.start()
+        for meter in meters:
+            meter.start()
         self._last_ms = self._now_ms()
         while not self._stopping.wait(self._interval_s):
             self._sample(meters, writer)
@@ -108,8 +107,7 @@ class Sampler:
         span = now - self._last_ms
         if span < 1:
             return
-        with quiet():
-            powers = tuple(self._read(meter, span / 1000) for meter in meters)
+        powers = tuple(self._read(meter, span / 1000) for meter in meters)
         writer.append(Sample(now, span, powers))
         self._last_ms = now
         for meter, power in zip(meters, powers, strict=True):

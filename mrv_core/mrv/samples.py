@@ -368,10 +368,9 @@ def _parse_line(line: str, components: int, place: str) -> Sample:
     fields = line.split(",")
     if len(fields) != 2 + components:
         raise FormatError(f"{place}: {len(fields)} numbers where there must be {2 + components}")
-    wrong = next((field for field in fields[:2] if not _NUMBER.fullmatch(field)), None)
-    wrong = wrong or next((field for field in fields[2:] if field and not _NUMBER.fullmatch(field)), None)
-    if wrong is not None:
-        raise FormatError(f"{place}: {wrong[:40]!r} is no number")
+    for index, field in enumerate(fields):
+        if not _NUMBER.fullmatch(field) and (field or index < len(_HEAD)):
+            raise FormatError(f"{place}: {field[:40]!r} is no number")
     end, span = int(fields[0]), int(fields[1])
     if not 0 < span <= end:
         raise FormatError(f"{place}: a span of {span} ms that ends at {end} ms")

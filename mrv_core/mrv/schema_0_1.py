@@ -12,12 +12,12 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from mrv_core.canonical import canonical_bytes, parse_json
 from mrv_core.errors import FormatError
 from mrv_core.hashing import Digest
-from mrv_core.models import Model, TimeField
+from mrv_core.models import Model, TimeField, describe_validation_error
 from mrv_core.mrv import units
 from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord
 
@@ -86,10 +86,8 @@ class MrvRecord01(Model):
         Raises:
             FormatError: a key is missing or of the wrong type, or there is one that the schema does not have.
         """
-        from pydantic import ValidationError
-
-        from mrv_core.models import describe_validation_error
-
+        if not isinstance(value, Mapping) or "schema_version" not in value:
+            raise FormatError(f"{what}: schema_version: Field required")
         try:
             return cls.model_validate_json(canonical_bytes(value))
         except ValidationError as error:

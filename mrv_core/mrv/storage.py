@@ -15,7 +15,9 @@ from typing import Any, Final, Literal
 
 from mrv_core.canonical import parse_json
 from mrv_core.errors import FormatError
-from mrv_core.files import read_limited, write_atomic
+from mrv_core.files import make_folder, read_limited, write_atomic
+from mrv_core.hashing import Digest
+from mrv_core.journal import Journal
 from mrv_core.models import DigestField, Model, Receipt
 from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord, check_mrv_id, generate_mrv_id
 
@@ -75,7 +77,6 @@ def save_mrv(
         FormatError: not a record, or of another id.
         StorageError: no permission, or no space.
     """
-    from mrv_core.files import make_folder
     from mrv_core.mrv.schema_0_1 import MrvRecord01
 
     record = mrv_data if isinstance(mrv_data, MrvRecord) else MrvRecord01.from_json(mrv_data, what="the record")
@@ -108,6 +109,38 @@ def read_receipts(path: Path) -> RecordReceipts | None:
         return None
     data = read_limited(place, _MAX_RECEIPTS_BYTES)
     return RecordReceipts.from_json(parse_json(data, what=str(place), max_bytes=_MAX_RECEIPTS_BYTES), what=str(place))
+
+
+def write_receipts(path: Path, held: RecordReceipts) -> None:
+    """Write the receipts of a record beside it.
+
+    Raises:
+        StorageError: no permission, or no space.
+    """
+    write_atomic(receipts_path(path), held.to_bytes())
+
+
+def collect_receipts(folder: Path, journal: Journal) -> None:
+    """Bring the receipts beside the records of a folder up to date with its journal.
+
+    Raises:
+        StorageError: no permission, or no space; the journal cannot be read.
+        FormatError: receipts that are there cannot be read.
+    """
+    found: dict[tuple[str, Digest], dict[str, Receipt]] = {}
+    for row in journal.rows():
+        mrv_id = row.metadata.get("mrv_id")
+        if isinstance(mrv_id, str) and row.receipt is not None:
+            found.setdefault((mrv_id, row.commitment), {})[row.network] = row.receipt
+    for (mrv_id, commitment), receipts in found.items():
+        path = record_path(folder, mrv_id)
+        if not path.exists():
+            continue
+        beside = read_receipts(path)
+        known = beside.receipts if beside is not None and beside.commitment == commitment else {}
+        held = RecordReceipts(mrv_id=mrv_id, commitment=commitment, receipts=known | receipts)
+        if held != beside:
+            write_receipts(path, held)
 
 
 def _file_name(mrv_id: str) -> str:

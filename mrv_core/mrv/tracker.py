@@ -22,12 +22,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, cast
 
 from mrv_core.canonical import JsonValue, to_json_value
 from mrv_core.config import Config, find_config, load_config
 from mrv_core.errors import ConfigurationError, MrvError, RunStateError, StorageError
 from mrv_core.files import make_folder, write_atomic
+from mrv_core.journal import JournalRow
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import Receipt, utc_now
 from mrv_core.mrv import meters, units
@@ -49,7 +50,7 @@ from mrv_core.mrv.record import (
 )
 from mrv_core.mrv.sampler import Sampler
 from mrv_core.mrv.samples import SampleFile, SampleWriter, read_samples
-from mrv_core.mrv.storage import RecordReceipts, receipts_path, record_path, samples_path
+from mrv_core.mrv.storage import RecordReceipts, collect_receipts, record_path, samples_path, write_receipts
 from mrv_core.mrv.summary import OpenEpoch, energy_of, epoch_of, gaps_of
 from mrv_core.mrv.surroundings import Surroundings
 from mrv_core.registry import Registry
@@ -127,7 +128,7 @@ class MRVTracker:
         if registry_url is not None:
             raise ConfigurationError("this version has no registry of records", hint="leave out registry_url")
         self.mrv_id = generate_mrv_id() if mrv_id is None else check_mrv_id(mrv_id)
-        self.storage_dir = Path(storage_dir)
+        self.storage_dir = Path(storage_dir).absolute()  # wherever the training goes
         self.registry_url = registry_url
         self.blockchain_enabled = blockchain_enabled
         self.auto_anchor = auto_anchor
@@ -136,8 +137,13 @@ class MRVTracker:
         self.record: MrvRecord | None = None
         self.mrv_hash: str | None = None
         self.error: MrvError | None = None
-        self._experiment = Experiment(experiment_name=experiment_name, model_name=model_name, dataset_name=dataset_name)
-        self._training = Training(epochs=epochs, batch_size=batch_size, framework=framework)
+        self._experiment = Experiment.from_json(
+            {"experiment_name": experiment_name, "model_name": model_name, "dataset_name": dataset_name},
+            what="the experiment",
+        )
+        self._training = Training.from_json(
+            {"epochs": epochs, "batch_size": batch_size, "framework": framework}, what="the training"
+        )
         self._path = record_path(self.storage_dir, self.mrv_id)
         self._factor = _factor(country, emission_factor, emission_factor_source)
         self._pue_permille = units.to_base(pue, units.PERMILLE, "the PUE")
@@ -215,7 +221,7 @@ class MRVTracker:
             FormatError: a value that JSON cannot carry; the message names it.
         """
         self._require_running()
-        values = {name: to_json_value(value, non_finite=True) for name, value in metrics.items()}
+        values = cast("dict[str, JsonValue]", to_json_value(metrics, non_finite=True))
         (self._metrics if self._open_epoch is None else self._open_epoch.metrics).update(values)
 
     def stop(self, interruption: str | None = None) -> MrvRecord | None:
@@ -303,17 +309,41 @@ class MRVTracker:
         """
         if self.record is None:
             raise RunStateError("there is no record yet", hint="call stop() first")
-        if self._manager is None:
-            raise ConfigurationError("anchoring is off", hint="leave out blockchain_enabled=False")
+        manager = self._require_manager()
         if self._anchoring is not None and self._anchoring is not threading.current_thread():
             self._anchoring.join()
-        outcomes = self._manager.anchor(self.record.hash, {"mrv_id": self.mrv_id}, networks)
+        outcomes = manager.anchor(self.record.hash, {"mrv_id": self.mrv_id}, networks)
         taken = {name: outcome.receipt for name, outcome in outcomes.items() if outcome.receipt is not None}
         self._receipts.update(taken)
         if self._receipts:
             held = RecordReceipts(mrv_id=self.mrv_id, commitment=self.record.hash, receipts=self._receipts)
-            write_atomic(receipts_path(self._path), held.to_bytes())
+            write_receipts(self._path, held)
         return taken
+
+    def wait_until_final(
+        self, timeout_s: float, *, progress: Callable[[list[JournalRow]], None] | None = None
+    ) -> list[JournalRow]:
+        """Look at the record's anchors again until they are final, and keep their evidence beside the record.
+
+        Args:
+            timeout_s: Longest wait.
+            progress: Told after each look what is still open.
+
+        Returns:
+            What is still open.
+
+        Raises:
+            ConfigurationError: anchoring is off.
+            StorageError: the journal or the receipts cannot be read or written.
+        """
+        manager = self._require_manager()
+        if self._anchoring is not None:
+            self._anchoring.join()
+        left = manager.settle(timeout_s=timeout_s, progress=progress)
+        collect_receipts(self._path.parent, manager.journal)
+        rows = manager.journal.rows(commitment=self.record.hash) if self.record is not None else []
+        self._receipts.update({row.network: row.receipt for row in rows if row.receipt is not None})
+        return [row for row in left if self.record is not None and row.commitment == self.record.hash]
 
     def verify_on_blockchain(self) -> RecordReport:
         """Check the record's file against the networks that hold it; see `mrv_core.mrv.verification.verify_record`.
@@ -326,11 +356,15 @@ class MRVTracker:
 
         if self.record is None:
             raise RunStateError("there is no record yet", hint="call stop() first")
-        if self._manager is None:
-            raise ConfigurationError("anchoring is off", hint="leave out blockchain_enabled=False")
+        manager = self._require_manager()
         if self._anchoring is not None:
             self._anchoring.join()
-        return verify_record(self._path, manager=self._manager, mrv_id=self.mrv_id)
+        return verify_record(self._path, manager=manager, mrv_id=self.mrv_id)
+
+    def _require_manager(self) -> BlockchainManager:
+        if self._manager is None:
+            raise ConfigurationError("anchoring is off", hint="leave out blockchain_enabled=False")
+        return self._manager
 
     def _start_anchoring(self) -> None:
         """Anchor in a thread that the end of the program waits for: each network has its timeout."""

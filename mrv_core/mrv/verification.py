@@ -23,10 +23,10 @@ from mrv_core.mrv.recompute import check_numbers, check_samples
 from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord, hash_of, parse_record, schema_version_of
 from mrv_core.mrv.samples import read_samples
 from mrv_core.mrv.schema_0_1 import MrvRecord01, parse_record_0_1
-from mrv_core.mrv.storage import read_receipts, read_record_file
+from mrv_core.mrv.storage import RecordReceipts, read_receipts, read_record_file
 from mrv_core.registry import Registry
 from mrv_core.report.model import Finding, Step
-from mrv_core.verification import combine_verdicts, worst
+from mrv_core.verification import SEVERITY, combine_verdicts, worst
 
 STATUS_OF: Final[Mapping[Verdict, str]] = {verdict: verdict.replace("_", " ") for verdict in Verdict}
 """How people write a verdict: `NOT FOUND`."""
@@ -41,7 +41,9 @@ class RecordReport(Model):
         verdict: The overall verdict.
         summary: One sentence for people.
         created_at: When this report was made, by this machine's clock.
-        schema_version, mrv_id, hash: The record's; the hash is that of what was read now.
+        mrv_id: Id under which it should be anchored.
+        hash: Of what was read now.
+        schema_version: The record's; null, as all that follows, where it could not be read as a record any more.
         experiment_name: What was trained.
         energy_kwh, co2_kg: What it says it cost; null where it says that this is not known.
         end_time: When it says it ended.
@@ -56,13 +58,13 @@ class RecordReport(Model):
     verdict: Verdict
     summary: str
     created_at: TimeField
-    schema_version: str
     mrv_id: str
     hash: DigestField
-    experiment_name: str
-    energy_kwh: float | None
-    co2_kg: float | None
-    end_time: TimeField
+    schema_version: str | None = None
+    experiment_name: str | None = None
+    energy_kwh: float | None = None
+    co2_kg: float | None = None
+    end_time: TimeField | None = None
     rule: str
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...]
@@ -125,32 +127,33 @@ def verify_record(
         path: The file; receipts are looked for beside it, and in the manager's journal.
         manager: Whom to ask the networks with.
         registry: Where each driver's examiner is found; by default those installed.
-        mrv_id: Id under which it should be anchored; by default the one in it.
+        mrv_id: Id under which it should be anchored; by default that of the receipts beside it, or the one in it.
         samples: File of its samples, to compute everything again.
         offline: Whether to ask no network.
 
     Raises:
         StorageError: a file cannot be read.
-        FormatError: it is no record.
+        FormatError: it is no record, and nothing here says that it ever was one.
     """
     run = _Run()
     # (1) Read within limits: nothing unknown, nothing written in two ways; the hash is over these bytes.
     data = read_record_file(path)
-    record, commitment = read_record(data, what=str(path))
-    wanted = record.mrv_id if mrv_id is None else mrv_id
-    run.add("Read the record", Verdict.VALID, f"schema {record.schema_version}, {commitment}")
+    beside = read_receipts(path)
+    record, commitment = _read(run, data, path, known=beside is not None)
+    named = [mrv_id, beside.mrv_id if beside is not None else None, record.mrv_id if record is not None else None]
+    wanted = next(name for name in named if name is not None)
 
     # (2) Its numbers agree with one another.
     if isinstance(record, MrvRecord):
         run.find("Its numbers agree with one another", check_numbers(record), "total, emissions, times")
     else:
-        run.add("Its numbers agree with one another", None, "schema 0.1 has nothing to compute them from")
+        run.add("Its numbers agree with one another", None, "nothing to compute them from")
 
     # (3) Its samples make the numbers.
     _check_samples(run, record, samples)
 
     # (4) What is anchored under its id is this record.
-    receipts, others = _receipts(path, manager, wanted, commitment)
+    receipts, others = _receipts(beside, manager, wanted, commitment)
     _check_commitments(run, wanted, commitment, receipts, others)
 
     # (5) Each receipt's evidence, by itself.
@@ -173,7 +176,21 @@ def verify_record(
     return _report(run, path, record, commitment, wanted, rule, verdict)
 
 
-def _check_samples(run: _Run, record: MrvRecord | MrvRecord01, path: Path | None) -> None:
+def _read(run: _Run, data: bytes, path: Path, *, known: bool) -> tuple[MrvRecord | MrvRecord01 | None, Digest]:
+    """Read the record; what cannot be read any more, and is known to have been anchored, was changed."""
+    try:
+        record, commitment = read_record(data, what=str(path))
+    except FormatError as error:
+        if not known:
+            raise
+        finding = Finding(verdict=Verdict.TAMPERED, place=str(path), message=error.message)
+        run.find("Read the record", [finding], "")
+        return None, hash_of(data)
+    run.add("Read the record", Verdict.VALID, f"schema {record.schema_version}, {commitment}")
+    return record, commitment
+
+
+def _check_samples(run: _Run, record: MrvRecord | MrvRecord01 | None, path: Path | None) -> None:
     name = "Its samples make the numbers"
     if path is None:
         run.add(name, None, "no samples were given; give them with --samples")
@@ -191,12 +208,11 @@ def _check_samples(run: _Run, record: MrvRecord | MrvRecord01, path: Path | None
 
 
 def _receipts(
-    path: Path, manager: BlockchainManager, mrv_id: str, commitment: Digest
+    beside: RecordReceipts | None, manager: BlockchainManager, mrv_id: str, commitment: Digest
 ) -> tuple[dict[str, Receipt], dict[str, Digest]]:
     """Return the receipts of this very record, and what else is known to be anchored under its id."""
     own: dict[str, Receipt] = {}
     others: dict[str, Digest] = {}
-    beside = read_receipts(path)
     if beside is not None and beside.mrv_id == mrv_id:
         if beside.commitment == commitment:
             own |= beside.receipts
@@ -250,7 +266,7 @@ def _decide(run: _Run, others: Mapping[str, Digest], require: int | Literal["all
 def _report(
     run: _Run,
     path: Path,
-    record: MrvRecord | MrvRecord01,
+    record: MrvRecord | MrvRecord01 | None,
     commitment: Digest,
     mrv_id: str,
     rule: str,
@@ -261,25 +277,28 @@ def _report(
         verdict=verdict,
         summary=_summary(run, mrv_id, verdict),
         created_at=utc_now(),
-        schema_version=record.schema_version,
         mrv_id=mrv_id,
         hash=commitment,
-        experiment_name=record.experiment.experiment_name,
-        end_time=record.timestamps.end_time,
         rule=rule,
         steps=tuple(run.steps),
         findings=tuple(run.findings),
         networks=tuple(run.checks),
-        **_costs(record),
+        **({} if record is None else _facts(record)),
     )
 
 
-def _costs(record: MrvRecord | MrvRecord01) -> dict[str, Any]:
+def _facts(record: MrvRecord | MrvRecord01) -> dict[str, Any]:
+    facts = {
+        "schema_version": record.schema_version,
+        "experiment_name": record.experiment.experiment_name,
+        "end_time": record.timestamps.end_time,
+    }
     if isinstance(record, MrvRecord01):
         stated = record.energy_emissions
-        return {"energy_kwh": stated.energy_kwh, "co2_kg": stated.co2_kg}
+        return {**facts, "energy_kwh": stated.energy_kwh, "co2_kg": stated.co2_kg}
     energy, mass = record.energy.total_uwh, record.emissions.co2e_mg
     return {
+        **facts,
         "energy_kwh": None if energy is None else units.kwh(energy),
         "co2_kg": None if mass is None else units.kg(mass),
     }
@@ -290,7 +309,7 @@ def _summary(run: _Run, mrv_id: str, verdict: Verdict) -> str:
         names = ", ".join(check.network for check in run.checks if check.verdict is Verdict.VALID)
         return f"The record is unchanged since it was anchored on {names}."
     if run.findings:
-        finding = run.findings[0]
+        finding = min(run.findings, key=lambda each: SEVERITY.index(each.verdict))
         return f"{finding.place}: {finding.message}."
     if not run.checks:
         return f"{mrv_id} is not anchored, as far as the receipts and the journal here know."

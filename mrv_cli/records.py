@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""`mrv verify` for an MRV record: one call of the core, and the report on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mrv_cli.bundles import network_lines, print_sections, step_lines
+from mrv_cli.options import existing, read_config
+from mrv_cli.output import print_json
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from mrv_core.mrv.verification import RecordReport
+    from mrv_core.report.model import Finding
+
+SamplesOption = Annotated[
+    bool,
+    typer.Option("--samples", help="Record: compute its numbers again from the samples beside it."),
+]
+SamplesFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--samples-file",
+        metavar="PATH",
+        help="Record: compute its numbers again from the samples in this file.",
+        show_default=False,
+        readable=False,
+    ),
+]
+
+
+def is_record(path: Path) -> bool:
+    """Tell an MRV record from a bundle: by its keys, or by the receipts beside it where it was damaged."""
+    from mrv_core.canonical import parse_json
+    from mrv_core.errors import MrvError
+    from mrv_core.mrv.record import schema_version_of
+    from mrv_core.mrv.storage import read_record_file, receipts_path
+
+    if receipts_path(path).exists():
+        return True
+    try:
+        schema_version_of(parse_json(read_record_file(path), what=str(path)), what=str(path))
+    except MrvError:
+        return False
+    return True
+
+
+def verify_record_file(
+    path: Path, *, samples: bool, samples_file: Path | None, offline: bool, config: Path | None
+) -> RecordReport:
+    """Verify a record with the values of the command line.
+
+    Raises:
+        ConfigurationError: samples that are not there.
+        FormatError: it is no record.
+        StorageError: something cannot be read.
+    """
+    from mrv_core.manager import BlockchainManager
+    from mrv_core.mrv.storage import samples_path
+    from mrv_core.mrv.verification import verify_record
+    from mrv_core.registry import Registry
+
+    registry = Registry.load()
+    place = samples_file or (samples_path(path) if samples else None)
+    if place is not None:
+        existing(place, "file of samples", "give its path with --samples-file")
+    with BlockchainManager(read_config(config), base_dir=path.absolute().parent, registry=registry) as manager:
+        return verify_record(path, manager=manager, registry=registry, samples=place, offline=offline)
+
+
+def show_record_report(report: RecordReport, *, as_json: bool) -> None:
+    """Print the report and end with the exit status of its verdict."""
+    from mrv_cli.exit_codes import OF_VERDICT
+
+    if as_json:
+        print_json(report.to_json())
+    else:
+        sections = {
+            "What is wrong": map(_finding, report.findings),
+            "What the record says": _facts(report),
+            "Steps": step_lines(report.steps),
+            "Networks": chain.from_iterable(map(network_lines, report.networks)),
+        }
+        print_sections(report.verdict, report.summary, sections)
+    raise typer.Exit(OF_VERDICT[report.verdict])
+
+
+def _finding(finding: Finding) -> Text:
+    from mrv_core.report.terminal import line
+
+    numbers = f": expected {finding.expected}, found {finding.computed}" if finding.expected is not None else ""
+    return line(f"{finding.place}: {finding.message}{numbers}")
+
+
+def _facts(report: RecordReport) -> Iterator[Text]:
+    from mrv_core.report.terminal import line
+
+    unknown = "not known"
+    yield line(f"id          {report.mrv_id}")
+    yield line(f"hash        {report.hash}")
+    if report.schema_version is None:
+        return
+    yield line(f"experiment  {report.experiment_name}")
+    yield line(f"energy      {unknown if report.energy_kwh is None else f'{report.energy_kwh:.9g} kWh'}")
+    yield line(f"CO2         {unknown if report.co2_kg is None else f'{report.co2_kg:.9g} kg'}")
+    yield line(f"ended       {report.end_time:%Y-%m-%d %H:%M:%S} UTC, by the clock of the machine that trained")
