@@ -36,7 +36,12 @@ from mrv_core.config import Config, load_config
 from mrv_core.errors import MrvError
 from mrv_core.files import make_folder
 from mrv_core.models import Verdict
+from mrv_core.mrv.storage import samples_path
+from mrv_core.mrv.tracker import MRVTracker
+from mrv_core.mrv.verification import RecordReport, verify_record
+from mrv_core.report.text import SYMBOLS
 from mrv_core.tracker import ProvenanceTracker
+from mrv_core.verification import worst
 
 DEFAULT_CONFIG: Final = Path(__file__).parent.parent / "configs" / "blockchain_config.json"
 CONTENT: Final = {"data/training": "content/training", "data/test": "content/test"}
@@ -58,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration (%(default)s)")
     parser.add_argument("--base-dir", type=Path, default=Path("artifacts"), help="artifacts folder (%(default)s)")
+    parser.add_argument("--mrv-dir", type=Path, default=Path("mrv_data"), help="folder for MRV records (%(default)s)")
+    parser.add_argument("--country", help="whose electricity is used, for instance FRA; without it CO2 is not known")
     parser.add_argument("--epochs", type=int, default=6, help="epochs to train (%(default)s)")
     parser.add_argument("--wait", type=float, default=120, help="most seconds to wait for confirmations (%(default)s)")
     parser.add_argument("--tamper", action="store_true", help="afterwards change copies of the run and verify them")
@@ -73,9 +80,12 @@ def _demonstrate(options: argparse.Namespace, console: Console) -> int:
     classifier = make_classifier(settings, data)
     run = ProvenanceTracker(options.base_dir, config)
     try:
-        _record(run, classifier, data, settings, console)
+        energy = _tracker(run, classifier, data, settings, options)
+        _record(run, energy, classifier, data, settings, console)
         wait_until_final(console, run, options.wait)
+        wait_until_final(console, energy, options.wait)
         result = _verify(run, console)
+        checked = _verify_record(energy, console)
         stored = run.get_blockchain_status()["stored_hashes"]
     finally:
         run.close()
@@ -84,14 +94,40 @@ def _demonstrate(options: argparse.Namespace, console: Console) -> int:
     console.print(f"🔎 Anyone can check it again, from the files alone:\n   {escape(command)}")
     outcomes = _tamper(run.run_folder, config, settings.epochs, console) if options.tamper else []
     if options.json:
-        print(json.dumps(_summary(run, result, stored, command, outcomes), indent=2))
+        print(json.dumps(_summary(run, result, stored, command, outcomes, checked), indent=2))
     if not all(outcome.detected for outcome in outcomes):
         return ExitCode.WRONG
-    return OF_VERDICT[Verdict(result["verdict"])]
+    return OF_VERDICT[worst([Verdict(result["verdict"]), checked.verdict])]
+
+
+def _tracker(
+    run: ProvenanceTracker,
+    classifier: Classifier,
+    data: ImageData,
+    settings: TrainingSettings,
+    options: argparse.Namespace,
+) -> MRVTracker:
+    return MRVTracker(
+        "demonstration",
+        classifier.name,
+        data.name,
+        settings.epochs,
+        settings.batch_size,
+        storage_dir=options.mrv_dir,
+        config=run.config,
+        country=options.country,
+        provenance=run,
+        interval_s=0.2,
+    )
 
 
 def _record(
-    run: ProvenanceTracker, classifier: Classifier, data: ImageData, settings: TrainingSettings, console: Console
+    run: ProvenanceTracker,
+    energy: MRVTracker,
+    classifier: Classifier,
+    data: ImageData,
+    settings: TrainingSettings,
+    console: Console,
 ) -> None:
     console.print(f"\n[bold]1. Data and model[/bold]  {escape(run.run_id)}")
     console.print(f"   {data.name}: {len(data.train_labels)} for training, {len(data.test_labels)} for testing")
@@ -102,7 +138,8 @@ def _record(
     run.track_data(content / "training", content / "test")
     run.track_model(classifier.model)
     console.print("\n[bold]2. Anchor, train, anchor[/bold]")
-    train_and_track(run, classifier, data, settings, console)
+    with energy:
+        train_and_track(run, classifier, data, settings, console)
     save_safetensors(run.run_folder / MODEL, classifier.weights())
 
 
@@ -119,6 +156,18 @@ def _verify(run: ProvenanceTracker, console: Console) -> dict[str, Any]:
     say_verified(console, result)
     run.save_blockchain_report()
     return result
+
+
+def _verify_record(energy: MRVTracker, console: Console) -> RecordReport:
+    console.print("\n[bold]   and the MRV record of what it cost[/bold]")
+    report = verify_record(energy.record_path, manager=energy.manager, samples=samples_path(energy.record_path))
+    co2 = "CO2 not known without --country" if report.co2_kg is None else f"{report.co2_kg * 1e6:.0f} mg CO2"
+    cost = "not measured" if report.energy_kwh is None else f"{report.energy_kwh * 1e6:.1f} mWh, {co2}"
+    console.print(f"   {escape(str(energy.record_path))}  {cost}")
+    console.print(f"   sha256 {report.hash.hex}")
+    networks = "  ".join(f"{check.network} {check.verdict}" for check in report.networks)
+    console.print(f"   {SYMBOLS[report.verdict]} {report.status}  {networks}  {escape(report.summary)}")
+    return report
 
 
 def _content_options(run_folder: Path) -> list[str]:
@@ -142,7 +191,12 @@ def _tamper(run_folder: Path, config: Config, last_epoch: int, console: Console)
 
 
 def _summary(
-    run: ProvenanceTracker, result: Mapping[str, Any], stored: Any, command: str, outcomes: Sequence[Outcome]
+    run: ProvenanceTracker,
+    result: Mapping[str, Any],
+    stored: Any,
+    command: str,
+    outcomes: Sequence[Outcome],
+    record: RecordReport,
 ) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
@@ -152,6 +206,7 @@ def _summary(
         "verification_results": result["verification_results"],
         "stored_hashes": stored,
         "report": str(run.run_folder / "report.html"),
+        "record": record.to_json(),
         "verify_command": command,
         "tampering": [
             {

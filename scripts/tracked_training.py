@@ -21,6 +21,7 @@ from mrv_core.config import Config, find_config
 from mrv_core.errors import ConfigurationError, MrvError
 from mrv_core.journal import JournalRow
 from mrv_core.models import describe_validation_error
+from mrv_core.mrv.tracker import MRVTracker
 from mrv_core.tracker import ProvenanceTracker
 
 
@@ -77,7 +78,7 @@ def _say_stored(console: Console, when: str, run: ProvenanceTracker, transaction
         console.print(f"✅ Blockchain storage successful, {when}")
 
 
-def wait_until_final(console: Console, run: ProvenanceTracker, timeout_s: float) -> None:
+def wait_until_final(console: Console, run: ProvenanceTracker | MRVTracker, timeout_s: float) -> None:
     """Wait for the confirmations that the networks need, and tell what is still missing then."""
     waiting: list[JournalRow] = []
     with console.status("waiting for confirmations") as status:

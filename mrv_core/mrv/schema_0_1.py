@@ -10,18 +10,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
-from mrv_core.canonical import canonical_bytes, parse_json
+from mrv_core.canonical import parse_json
 from mrv_core.errors import FormatError
 from mrv_core.hashing import Digest
-from mrv_core.models import Model, TimeField, describe_validation_error
+from mrv_core.models import Model, describe_validation_error, format_time
 from mrv_core.mrv import units
 from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord
 
-_Number = Annotated[float, Field(ge=0, strict=False)]
+
+def _check_time(text: str) -> str:
+    try:
+        zone = datetime.fromisoformat(text).tzinfo
+    except ValueError:
+        zone = None
+    if zone is None:
+        raise ValueError("not a time with its zone, for instance 2026-01-11T08:00:00Z")
+    return text
+
+
+_Number = Annotated[int | float, Field(ge=0)]
+_Time = Annotated[str, AfterValidator(_check_time)]
 
 
 class _Experiment(Model):
@@ -52,17 +65,18 @@ class _EnergyEmissions(Model):
 
 
 class _Timestamps(Model):
-    start_time: TimeField
-    end_time: TimeField
+    start_time: _Time
+    end_time: _Time
 
 
 class MrvRecord01(Model):
     """A record of schema 0.1; see docs/spec/mrv-record.md for its keys.
 
-    `co2_kg` and `energy_kwh` may be null here, where the first version had no word for "not known".
+    Numbers and times stay as they were written, because the hash tells 32 from 32.0. `co2_kg` and `energy_kwh` may be
+    null here, where the first version had no word for "not known".
     """
 
-    schema_version: Literal["0.1"] = "0.1"
+    schema_version: Literal["0.1"]
     mrv_id: str
     experiment: _Experiment
     training: _Training
@@ -75,6 +89,10 @@ class MrvRecord01(Model):
         """SHA-256 of the compact, sorted JSON."""
         return Digest("sha256", bytes.fromhex(compute_hash(self.to_json())))
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what was read, and nothing that was left out."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
     def to_file(self) -> bytes:
         """Return the file's bytes: indented by two, sorted."""
         return json.dumps(self.to_json(), indent=2, sort_keys=True).encode()
@@ -86,10 +104,8 @@ class MrvRecord01(Model):
         Raises:
             FormatError: a key is missing or of the wrong type, or there is one that the schema does not have.
         """
-        if not isinstance(value, Mapping) or "schema_version" not in value:
-            raise FormatError(f"{what}: schema_version: Field required")
         try:
-            return cls.model_validate_json(canonical_bytes(value))
+            return cls.model_validate(value)
         except ValidationError as error:
             raise FormatError(f"{what}: {describe_validation_error(error)}") from error
 
@@ -119,15 +135,13 @@ def validate_mrv_json(data: Any) -> bool:
     return True
 
 
-def parse_record_0_1(data: bytes, *, what: str) -> tuple[MrvRecord01, Digest]:
-    """Read a record of schema 0.1, and its hash over the numbers as they are written.
+def parse_record_0_1(data: bytes, *, what: str) -> MrvRecord01:
+    """Read a record of schema 0.1.
 
     Raises:
         FormatError: not such a record.
     """
-    value = parse_json(data, what=what, max_bytes=MAX_RECORD_BYTES)
-    record = MrvRecord01.from_json(value, what=what)
-    return record, Digest("sha256", bytes.fromhex(compute_hash(value)))
+    return MrvRecord01.from_json(parse_json(data, what=what, max_bytes=MAX_RECORD_BYTES), what=what)
 
 
 def to_schema_0_1(record: MrvRecord) -> MrvRecord01:
@@ -135,6 +149,7 @@ def to_schema_0_1(record: MrvRecord) -> MrvRecord01:
     hardware, energy = record.hardware, record.energy.total_uwh
     co2e = record.emissions.co2e_mg
     return MrvRecord01(
+        schema_version="0.1",
         mrv_id=record.mrv_id,
         experiment=_Experiment(**record.experiment.model_dump()),
         training=_Training(**record.training.model_dump()),
@@ -151,5 +166,7 @@ def to_schema_0_1(record: MrvRecord) -> MrvRecord01:
             co2_kg=None if co2e is None else units.kg(co2e),
             duration_seconds=record.timestamps.duration_ms / 1000,
         ),
-        timestamps=_Timestamps(start_time=record.timestamps.start_time, end_time=record.timestamps.end_time),
+        timestamps=_Timestamps(
+            start_time=format_time(record.timestamps.start_time), end_time=format_time(record.timestamps.end_time)
+        ),
     )

@@ -287,6 +287,17 @@ class MRVTracker:
         return self._path
 
     @property
+    def manager(self) -> BlockchainManager:
+        """Who anchors the record.
+
+        Raises:
+            ConfigurationError: anchoring is off.
+        """
+        if self._manager is None:
+            raise ConfigurationError("anchoring is off", hint="leave out blockchain_enabled=False")
+        return self._manager
+
+    @property
     def receipts(self) -> dict[str, Receipt]:
         """Receipts by network; waits until the anchoring that was begun has ended, each network within its timeout."""
         if self._anchoring is not None:
@@ -309,7 +320,7 @@ class MRVTracker:
         """
         if self.record is None:
             raise RunStateError("there is no record yet", hint="call stop() first")
-        manager = self._require_manager()
+        manager = self.manager
         if self._anchoring is not None and self._anchoring is not threading.current_thread():
             self._anchoring.join()
         outcomes = manager.anchor(self.record.hash, {"mrv_id": self.mrv_id}, networks)
@@ -336,7 +347,7 @@ class MRVTracker:
             ConfigurationError: anchoring is off.
             StorageError: the journal or the receipts cannot be read or written.
         """
-        manager = self._require_manager()
+        manager = self.manager
         if self._anchoring is not None:
             self._anchoring.join()
         left = manager.settle(timeout_s=timeout_s, progress=progress)
@@ -356,15 +367,10 @@ class MRVTracker:
 
         if self.record is None:
             raise RunStateError("there is no record yet", hint="call stop() first")
-        manager = self._require_manager()
+        manager = self.manager
         if self._anchoring is not None:
             self._anchoring.join()
         return verify_record(self._path, manager=manager, mrv_id=self.mrv_id)
-
-    def _require_manager(self) -> BlockchainManager:
-        if self._manager is None:
-            raise ConfigurationError("anchoring is off", hint="leave out blockchain_enabled=False")
-        return self._manager
 
     def _start_anchoring(self) -> None:
         """Anchor in a thread that the end of the program waits for: each network has its timeout."""

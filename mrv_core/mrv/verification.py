@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -105,7 +106,8 @@ def read_record(data: bytes, *, what: str) -> tuple[MrvRecord | MrvRecord01, Dig
     if version == "1.0":
         return parse_record(data, what=what), hash_of(data)
     if version == "0.1":
-        return parse_record_0_1(data, what=what)
+        first = parse_record_0_1(data, what=what)
+        return first, first.hash
     raise FormatError(
         f"{what}: schema version {version!r:.40} is not one that this program knows (0.1, 1.0)",
         hint="upgrade mrv-provenance",
@@ -291,14 +293,14 @@ def _facts(record: MrvRecord | MrvRecord01) -> dict[str, Any]:
     facts = {
         "schema_version": record.schema_version,
         "experiment_name": record.experiment.experiment_name,
-        "end_time": record.timestamps.end_time,
     }
     if isinstance(record, MrvRecord01):
-        stated = record.energy_emissions
-        return {**facts, "energy_kwh": stated.energy_kwh, "co2_kg": stated.co2_kg}
+        stated, ended = record.energy_emissions, datetime.fromisoformat(record.timestamps.end_time)
+        return {**facts, "end_time": ended, "energy_kwh": stated.energy_kwh, "co2_kg": stated.co2_kg}
     energy, mass = record.energy.total_uwh, record.emissions.co2e_mg
     return {
         **facts,
+        "end_time": record.timestamps.end_time,
         "energy_kwh": None if energy is None else units.kwh(energy),
         "co2_kg": None if mass is None else units.kg(mass),
     }

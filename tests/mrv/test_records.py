@@ -106,11 +106,17 @@ def test_the_first_version_is_hashed_by_its_own_formula(tmp_path):
         save_mrv(FIRST, "MRV-other", tmp_path)
 
 
-def test_a_number_of_the_first_version_that_is_written_otherwise_is_the_same_number():
-    _, digest = parse_record_0_1(json.dumps(FIRST).replace("0.87", "0.870").encode(), what="a.json")
-    assert digest.hex == compute_hash(FIRST)
-    _, digest = parse_record_0_1(json.dumps(FIRST).replace("0.87", "0.88").encode(), what="a.json")
-    assert digest.hex != compute_hash(FIRST)
+def test_the_first_version_is_hashed_as_it_is_written():
+    """32 and 32.0 are two hashes; white space, and zeros behind a fraction, are not."""
+
+    def hash_with(old: str, new: str) -> str:
+        return parse_record_0_1(json.dumps(FIRST).replace(old, new).encode(), what="a.json").hash.hex
+
+    assert hash_with("0.87", "0.870") == hash_with(": ", ":") == compute_hash(FIRST)
+    for old, new in (("0.87", "0.88"), ('"ram_gb": 32', '"ram_gb": 32.0'), ("08:00:00Z", "08:00:00+00:00")):
+        assert hash_with(old, new) != compute_hash(FIRST)
+    with pytest.raises(FormatError, match="not a time with its zone"):
+        hash_with("08:00:00Z", "08:00:00")
 
 
 def test_validation_says_yes_or_no():

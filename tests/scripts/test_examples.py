@@ -38,3 +38,13 @@ def test_scikit_learn(python):
     done = python("examples/scikit_learn.py")
     assert done.returncode == 0, done.stderr
     assert "give the same model: True" in done.stdout
+
+
+def test_an_mrv_record(python, tmp_path):
+    done = python("examples/simple_example.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().splitlines()[-1].startswith("VALID: ")
+    record = done.stdout.split()[1]
+    checked = python("examples/verify_mrv.py", record.rpartition("/")[2].removesuffix(".json"), record)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.startswith("✅ VALID - Hashes match!")
