@@ -41,6 +41,14 @@ _MAX_CHOICES: Final = 10
 """How often the wallet chooses while others lock what it chose; each time somebody else got on."""
 
 
+_OWN_OUTPUT_SAT: Final = 1000
+"""Value of an output to the wallet itself, where its change is none: more than any dust limit."""
+
+
+class _NoChangeError(BackendError):
+    """The transaction has data and no other output, which not every node relays."""
+
+
 class Payments:
     """Makes the transactions of one network with one wallet.
 
@@ -125,7 +133,22 @@ class Payments:
 
     def _make(self, commitment: Digest, inputs: Iterable[Input], rate: int, height: int) -> Prepared:
         required = tuple(inputs)
-        funded, planned = self._plan(commitment, required, rate)
+        outputs = [{"data": encode_payload(commitment).hex()}]
+        try:
+            return self._build(commitment, required, outputs, rate, height)
+        except _NoChangeError:  # the coins that the wallet chose pay for exactly this
+            own = {self._wallet.change_address(): f"{Decimal(_OWN_OUTPUT_SAT) / SATOSHIS:.8f}"}
+            return self._build(commitment, required, [*outputs, own], rate, height)
+
+    def _build(
+        self,
+        commitment: Digest,
+        required: tuple[Input, ...],
+        outputs: list[dict[str, str]],
+        rate: int,
+        height: int,
+    ) -> Prepared:
+        funded, planned = self._plan(commitment, required, outputs, rate)
         try:
             raw = self._wallet.sign(funded.psbt)
             transaction = self._node.parse_signed(raw, planned)
@@ -142,13 +165,15 @@ class Payments:
             details={"fee_sat": funded.fee, "height": height, "vsize": transaction.vsize},
         )
 
-    def _plan(self, commitment: Digest, inputs: tuple[Input, ...], rate: int) -> tuple[Funded, Transaction]:
+    def _plan(
+        self, commitment: Digest, inputs: tuple[Input, ...], outputs: list[dict[str, str]], rate: int
+    ) -> tuple[Funded, Transaction]:
         """Let the wallet build the transaction, and lock what it spends.
 
         The wallet could lock while it chooses, but then nobody would know what, if its answer were lost.
         """
         for _ in range(_MAX_CHOICES):
-            funded = self._fund(commitment, inputs, rate)
+            funded = self._fund(inputs, outputs, rate)
             planned = self._read_plan(funded, commitment, inputs)
             if self._reservations.reserve(self._wallet, inputs, _chosen(planned, inputs)):
                 return funded, planned
@@ -158,7 +183,7 @@ class Payments:
             retryable=True,
         )
 
-    def _fund(self, commitment: Digest, inputs: tuple[Input, ...], rate: int) -> Funded:
+    def _fund(self, inputs: tuple[Input, ...], outputs: list[dict[str, str]], rate: int) -> Funded:
         """Let the wallet choose outputs to spend: confirmed ones, and only where these do not suffice its own change.
 
         So an anchor seldom waits for an earlier one, and that one can still be replaced.
@@ -170,14 +195,13 @@ class Payments:
             "replaceable": True,
         }
         chosen = [{"txid": each.txid_hex, "vout": each.index} for each in inputs]
-        data = encode_payload(commitment).hex()
         try:
-            return self._wallet.fund(chosen, data, options)
+            return self._wallet.fund(chosen, outputs, options)
         except RpcError as error:
             first = error
         try:
             if not inputs:
-                return self._wallet.fund(chosen, data, {**options, "minconf": 0})
+                return self._wallet.fund(chosen, outputs, {**options, "minconf": 0})
         except RpcError as error:
             first = error
         raise self._no_funds(first) from first
@@ -235,11 +259,7 @@ class Payments:
                 hint="start the node without -datacarrier=0, and with -datacarriersize=39 or more",
             )
         if reason == "bare-datacarrier":
-            raise BackendError(
-                f"{self._rpc.name} relays no transaction with data and no other output ({reason}), and wallet "
-                f"{self._wallet.name!r} has so little that nothing would be left for change",
-                hint="send it some more coins",
-            )
+            raise _NoChangeError(f"{self._rpc.name} relays no transaction with data and no other output ({reason})")
         if reason in _PASSING_REASONS:
             raise BackendUnavailableError(
                 f"{self._rpc.name} does not take the anchor now: {reason}", hint="try again later", retryable=True

@@ -133,9 +133,16 @@ class Wallet:
         """Return what the wallet has; raises as `call`."""
         return self.ask(Balances, "getbalances")
 
-    def fund(self, inputs: list[dict[str, Any]], data: str, options: dict[str, Any]) -> Funded:
-        """Let the wallet choose what pays for an output with data, the first being `inputs`; raises as `call`."""
-        return self.ask(Funded, "walletcreatefundedpsbt", inputs, [{"data": data}], 0, options)
+    def fund(self, inputs: list[dict[str, Any]], outputs: list[dict[str, str]], options: dict[str, Any]) -> Funded:
+        """Let the wallet choose what pays for some outputs, the first being `inputs`; raises as `call`."""
+        return self.ask(Funded, "walletcreatefundedpsbt", inputs, outputs, 0, options)
+
+    def change_address(self) -> str:
+        """Return a new address of its own for change; raises as `call`."""
+        answer = self.call("getrawchangeaddress")
+        if not isinstance(answer, str):
+            raise self._rpc.unexpected("getrawchangeaddress")
+        return answer
 
     def sign(self, psbt: str) -> str:
         """Sign a transaction and return it raw, hexadecimal.

@@ -70,14 +70,29 @@ class TestTheTransaction:
         """A41: what is too small for a change output goes to the fee, where the node relays what then is left."""
         pay(regtest, "exact", 0.000007)
         driver = make_driver(regtest, wallet="exact")
-        if "Knots" in regtest.rpc("getnetworkinfo")["subversion"]:
-            with pytest.raises(BackendError, match="nothing would be left for change"):
+        if "Knots" in regtest.rpc("getnetworkinfo")["subversion"]:  # wants a second output, which is not to be had
+            with pytest.raises(BackendError, match="cannot pay for an anchor"):
                 driver.prepare(commitment_of("exact"), NO_METADATA)
             pay(regtest, "ample", 0.0001)
             driver = make_driver(regtest, wallet="ample")
         prepared = driver.prepare(commitment_of("exact"), NO_METADATA)
         outputs = decoded(regtest, prepared.payload_hex)["vout"]
         assert all(out["value"] == 0 or out["value"] * SATOSHIS >= 294 for out in outputs), "no dust"
+        driver.submit(prepared)
+        regtest.mine(1)
+        assert driver.verify(driver.lookup(prepared.reference), prepared.commitment).confirmations == 1
+
+    def test_a_coin_that_pays_for_exactly_an_anchor_beside_others(
+        self, regtest: BitcoinNode, make_driver: MakeDriver
+    ) -> None:
+        """The wallet likes to spend it, since it needs no change; a node that relays no data alone gets an output."""
+        pay(regtest, "mixed", 0.000007)
+        pay(regtest, "mixed", 1)
+        driver = make_driver(regtest, wallet="mixed", fee_rate=3)
+        prepared = driver.prepare(commitment_of("mixed"), NO_METADATA)
+        if "Knots" in regtest.rpc("getnetworkinfo")["subversion"]:
+            values = [round(out["value"] * SATOSHIS) for out in decoded(regtest, prepared.payload_hex)["vout"]]
+            assert 1000 in values
         driver.submit(prepared)
         regtest.mine(1)
         assert driver.verify(driver.lookup(prepared.reference), prepared.commitment).confirmations == 1
