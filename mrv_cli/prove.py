@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`mrv prove`: show one fact of a run without the others, and check what somebody else shows."""
+"""`mrv prove`: show one fact of a run, or one sample of a record, without the others; check what others show."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from mrv_cli.output import console, guarded, note, print_json
 from mrv_core.errors import ConfigurationError, FormatError, RunStateError, VerificationError
 
 if TYPE_CHECKING:
+    from mrv_core.models import Model
+    from mrv_core.mrv.record import MrvRecord
+    from mrv_core.mrv.samples import SampleProof
     from mrv_core.proofs import InclusionProofFile
     from mrv_core.provenance_tree import MLProvenanceMerkleTree
     from mrv_core.run_folder import AnchorFile
 
 _MAX_PROOF_BYTES = 64 * 1024 * 1024
 
-OptionalRun = Annotated[
-    Path | None, typer.Argument(metavar="RUN", help="Folder of the run.", show_default=False, readable=False)
+OptionalSubject = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RUN_OR_RECORD", help="Folder of the run, or an MRV record.", show_default=False, readable=False
+    ),
 ]
 LeafArgument = Annotated[
     str | None,
@@ -35,38 +41,67 @@ OutputOption = Annotated[
 CheckOption = Annotated[
     Path | None,
     typer.Option(
-        "--check", metavar="FILE", help="Check this proof instead; needs --root.", show_default=False, readable=False
+        "--check",
+        metavar="FILE",
+        help="Check this proof instead; needs --root or --record.",
+        show_default=False,
+        readable=False,
     ),
 ]
 RootOption = Annotated[
     str | None,
     typer.Option("--root", metavar="DIGEST", help="Root that you trust, as algorithm:hex.", show_default=False),
 ]
+AtOption = Annotated[
+    float | None,
+    typer.Option(
+        "--at", metavar="SECONDS", help="Record: its sample of this moment, since the start.", show_default=False
+    ),
+]
+RecordOption = Annotated[
+    Path | None,
+    typer.Option("--record", metavar="RECORD", help="Record that you verified.", show_default=False, readable=False),
+]
 
 PROVE_EXAMPLES = """\b
 Examples:
   mrv prove artifacts/run-1 training/results -o proof.json
   mrv prove --check proof.json --root sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+  mrv prove mrv_data/MRV-1f0c.json --at 12.5 -o sample.json
+  mrv prove --check sample.json --record MRV-1f0c.json
 """
 
 
 @guarded
 def prove(
-    run: OptionalRun = None,
+    subject: OptionalSubject = None,
     leaf: LeafArgument = None,
+    at: AtOption = None,
     output: OutputOption = None,
     check: CheckOption = None,
     root: RootOption = None,
+    record: RecordOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the proof that one node belongs to the newest anchored root covering it; or check such a proof."""
-    if check is not None and root is not None and run is None:
+    """Write the proof that one node belongs to the newest anchored root covering it; or check such a proof.
+
+    Or disclose one sample of an MRV record, with the proof that the record commits to it; or check that.
+    """
+    given = {name for name, value in locals().items() if value is not None} - {"output", "as_json"}
+    if check is not None and root is not None and given == {"check", "root"}:
         _check(existing(check, "proof file"), root, as_json=as_json)
-    elif run is not None and leaf is not None and check is None and root is None:
-        _write(_make(existing_run(run), leaf), output, as_json=as_json)
+    elif check is not None and record is not None and given == {"check", "record"}:
+        _check_sample(existing(check, "proof file"), existing(record, "record"), as_json=as_json)
+    elif subject is not None and leaf is not None and given == {"subject", "leaf"}:
+        proof = _make(existing_run(subject), leaf)
+        _write(proof, f"--root {proof.root}", output, as_json=as_json)
+    elif subject is not None and at is not None and given == {"subject", "at"}:
+        path = existing(subject, "record")
+        _write(_disclose(path, at), f"--record {path}", output, as_json=as_json)
     else:
         raise ConfigurationError(
-            "give RUN and LEAF, or --check FILE and --root DIGEST", hint="see examples with 'mrv prove --help'"
+            "give RUN and LEAF, RECORD and --at, or --check FILE with --root DIGEST or --record RECORD",
+            hint="see examples with 'mrv prove --help'",
         )
 
 
@@ -109,14 +144,66 @@ def _read(run: Path) -> tuple[MLProvenanceMerkleTree, list[AnchorFile]]:
     return tree, anchors
 
 
-def _write(proof: InclusionProofFile, output: Path | None, *, as_json: bool) -> None:
+def _disclose(path: Path, at_s: float) -> SampleProof:
+    """Prove the sample of a moment.
+
+    Raises:
+        FormatError: it is no record, or no sample was taken then.
+        VerificationError: the samples are not those of the record.
+        StorageError: a file is missing or unreadable.
+    """
+    from mrv_core.mrv.samples import prove_sample, read_samples, verify_sample_proof
+    from mrv_core.mrv.storage import samples_path
+
+    record = _read_record(path)
+    if record.samples is None:
+        raise FormatError(f"{path} commits to no samples")
+    file = read_samples(samples_path(path))
+    proof = prove_sample(file, round(at_s * 1000), mrv_id=record.mrv_id, record=record.hash)
+    verify_sample_proof(proof, record.samples)
+    return proof
+
+
+def _read_record(path: Path) -> MrvRecord:
+    from mrv_core.mrv.record import parse_record
+    from mrv_core.mrv.storage import read_record_file
+
+    return parse_record(read_record_file(path), what=str(path))
+
+
+def _write(proof: Model, trusted: str, output: Path | None, *, as_json: bool) -> None:
     from mrv_core.files import write_atomic
 
     if output is not None:
         write_atomic(output, proof.to_bytes())
-        note(f"wrote {output}; anyone checks it with: mrv prove --check {output} --root {proof.root}")
+        note(f"wrote {output}; anyone checks it with: mrv prove --check {output} {trusted}")
     if output is None or as_json:
         print_json(proof.to_json())
+
+
+def _check_sample(file: Path, path: Path, *, as_json: bool) -> None:
+    from mrv_core.files import read_limited
+    from mrv_core.models import Verdict
+    from mrv_core.mrv.samples import SampleProof, verify_sample_proof
+    from mrv_core.report.terminal import line, verdict_text
+
+    record = _read_record(path)
+    try:
+        proof = SampleProof.from_bytes(read_limited(file, _MAX_PROOF_BYTES), what=str(file))
+        if record.samples is None or (proof.mrv_id, proof.record) != (record.mrv_id, record.hash):
+            raise VerificationError(f"{file} is about {proof.mrv_id}, {proof.record}, and not about {path}")
+        components, sample = verify_sample_proof(proof, record.samples)
+    except FormatError as error:  # malformed evidence is wrong evidence
+        raise VerificationError(error.message, hint=error.hint) from error
+    if as_json:
+        print_json({"verdict": Verdict.VALID, "proof": proof.to_json()})
+        return
+    powers = ", ".join(
+        f"{component} {'not measured' if power is None else f'{power / 1000:g} W'}"
+        for component, power in zip(components, sample.powers_mw, strict=True)
+    )
+    text = f"  {sample.start_ms / 1000:g} s to {sample.end_ms / 1000:g} s of {record.mrv_id}: {powers}"
+    console().print(line(verdict_text(Verdict.VALID), text), soft_wrap=True)
 
 
 def _check(file: Path, root: str, *, as_json: bool) -> None:

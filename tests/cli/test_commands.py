@@ -251,7 +251,7 @@ def test_a_changed_tree_proves_nothing(mrv: Mrv, run_folder: Path) -> None:
     ],
 )
 def test_prove_needs_one_of_its_two_forms(mrv: Mrv, run_folder: Path, arguments: tuple[str, ...]) -> None:
-    assert "give RUN and LEAF, or --check FILE and --root DIGEST" in mrv("prove", *arguments, expect=2).err
+    assert "give RUN and LEAF, RECORD and --at, or --check FILE with" in mrv("prove", *arguments, expect=2).err
 
 
 # --- networks and config ----------------------------------------------------------------------------------------

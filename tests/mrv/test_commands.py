@@ -86,6 +86,22 @@ def test_what_is_no_record_is_an_error_of_one_line(mrv, record, config):
         assert str(record) in done.stderr
 
 
+def test_one_sample_is_disclosed_and_checked(mrv, record, config, tmp_path):
+    proof = tmp_path / "sample.json"
+    made = mrv("prove", record, "--at", 3.2, "-o", proof)
+    assert made.exit_code == 0, made.output
+    assert f"mrv prove --check {proof} --record {record}" in made.stderr.replace("\n", "")
+    shown = mrv("prove", "--check", proof, "--record", record)
+    assert (shown.exit_code, shown.stdout.split("  ", 1)[0]) == (0, "✅ VALID")
+    assert "2.5 s to 3.5 s of MRV-fc25ba52" in shown.stdout
+    assert "cpu 7.001 W, ram 20 W" in shown.stdout
+    proof.write_bytes(proof.read_bytes().replace(b"7001", b"1001"))
+    assert mrv("prove", "--check", proof, "--record", record).exit_code == 1
+    assert mrv("prove", record, "--at", 0.5).exit_code == 2
+    assert mrv("prove", record).exit_code == 2
+    assert mrv("prove", record, "--at", 3, "--root", "sha256:00").exit_code == 2
+
+
 def test_flush_keeps_the_receipts_beside_the_record(mrv, record, config):
     receipts_path(record).unlink()
     assert mrv("flush", "--base-dir", record.parent, "--config", config).exit_code == 0
