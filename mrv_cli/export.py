@@ -1,20 +1,44 @@
 # SPDX-License-Identifier: MIT
-"""`mrv export`: write what an anchored run shows into files that others check without the run."""
+"""`mrv export`: what an anchored run shows, in files that others check without it; a record, in formats of others."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mrv_cli.options import ConfigOption, JsonOption, NetworkOption, existing_run, read_config
+from mrv_cli.options import ConfigOption, JsonOption, NetworkOption, existing, existing_run, read_config
 from mrv_cli.output import guarded, note, print_json
 from mrv_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mrv_core.bundle import Bundle
 
+RecordArgument = Annotated[
+    Path | None, typer.Argument(metavar="RECORD", help="An MRV record.", show_default=False, readable=False)
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Record: boamps, csv, cyclonedx, hf-model-card, latex or sci.",
+        show_default=False,
+    ),
+]
+EmbodiedOption = Annotated[
+    float | None,
+    typer.Option("--embodied-g", metavar="G", help="sci: the hardware's share, in g CO2e.", show_default=False),
+]
+UnitOption = Annotated[
+    str | None,
+    typer.Option("--functional-unit", metavar="NAME", help="sci: what the score is for each of.", show_default=False),
+]
+UnitsOption = Annotated[
+    float | None, typer.Option("--units", metavar="N", help="sci: how many of them there were.", show_default=False)
+]
 BundleOption = Annotated[
     Path | None,
     typer.Option(
@@ -55,7 +79,7 @@ OutputOption = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write here; by default <run id>.mrv.json, or FILE.ots beside FILE, in this folder.",
+        help="Write here; by default <run id>.mrv.json, or FILE.ots beside FILE, in this folder; a record to stdout.",
         show_default=False,
         readable=False,
     ),
@@ -68,6 +92,8 @@ Examples:
   mrv export --bundle artifacts/run-1 --anchor 000-before_training
   mrv export --ots artifacts/run-1
   mrv export --ots artifacts/run-1 --leaf data/training -o dataset.tar.ots
+  mrv export mrv_data/MRV-1f0c.json --format cyclonedx -o model.cdx.json
+  mrv export mrv_data/MRV-1f0c.json --format sci --functional-unit epoch --units 90 --embodied-g 120
 
 \b
 Exit status: 0 written, 1 the run was changed, 2 usage, 4 something cannot be read or written.
@@ -76,6 +102,11 @@ Exit status: 0 written, 1 the run was changed, 2 usage, 4 something cannot be re
 
 @guarded
 def export(
+    record: RecordArgument = None,
+    form: FormatOption = None,
+    embodied_g: EmbodiedOption = None,
+    functional_unit: UnitOption = None,
+    units: UnitsOption = None,
     bundle: BundleOption = None,
     ots: OtsOption = None,
     leaf: LeafOption = None,
@@ -85,15 +116,63 @@ def export(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a file that shows an anchored root, or one leaf under it, to anyone without the run."""
-    if bundle is not None and ots is None:
+    """Write a file that shows an anchored root, or one leaf under it, to anyone without the run.
+
+    Or write an MRV record in a format of others.
+    """
+    of_run = {"--leaf": leaf, "--anchor": anchor, "--network": network, "--config": config, "--json": as_json or None}
+    of_record = {
+        "--format": form,
+        "--embodied-g": embodied_g,
+        "--functional-unit": functional_unit,
+        "--units": units,
+    }
+    given = [each for each in (record, bundle, ots) if each is not None]
+    if len(given) != 1:
+        raise ConfigurationError(
+            "nothing to export, or too much",
+            hint="name a run with --bundle RUN or --ots RUN, or a record: RECORD --format NAME",
+        )
+    if record is not None:
+        _refuse(of_run, "a run")
+        _export_record(existing(record, "record"), form, (embodied_g, functional_unit, units), output)
+        return
+    _refuse(of_record, "a record")
+    if bundle is not None:
         if network or config is not None:
             raise ConfigurationError("--network and --config are for --ots", hint="a bundle has every receipt")
         _export_bundle(existing_run(bundle), leaf, anchor, output, as_json=as_json)
-    elif ots is not None and bundle is None:
+    elif ots is not None:
         _export_ots(existing_run(ots), leaf, anchor, output, network, config, as_json=as_json)
+
+
+def _refuse(options: Mapping[str, object], what: str) -> None:
+    for name, value in options.items():
+        if value:
+            raise ConfigurationError(f"{name} is for {what}", hint="leave it out")
+
+
+def _export_record(
+    path: Path, form: str | None, declared: tuple[float | None, str | None, float | None], output: Path | None
+) -> None:
+    from mrv_core.files import write_atomic
+    from mrv_core.mrv.exports.formats import FORMATS, SCI, export_record
+    from mrv_core.mrv.exports.sci import Declared
+    from mrv_core.mrv.storage import read_record_file
+    from mrv_core.mrv.verification import read_record
+
+    if form is None or form not in FORMATS:
+        said = "no format is named" if form is None else f"there is no format {form!r:.40}"
+        raise ConfigurationError(said, hint=f"choose one with --format: {', '.join(FORMATS)}")
+    if form != SCI and any(each is not None for each in declared):
+        raise ConfigurationError("--embodied-g, --functional-unit and --units are for --format sci")
+    record, _ = read_record(read_record_file(path), what=str(path))
+    text = export_record(record, form, Declared(*declared))
+    if output is None:
+        print(text, end="")
     else:
-        raise ConfigurationError("nothing to export, or too much", hint="name a run with --bundle RUN or --ots RUN")
+        write_atomic(output, text.encode())
+        note(f"wrote {output}")
 
 
 def _export_bundle(run: Path, leaf: str | None, anchor: str | None, output: Path | None, *, as_json: bool) -> None:

@@ -143,7 +143,7 @@ def test_content_and_root_are_compared(mrv: Command, bundle: Path, embedded: Emb
         (("a.mrv.json", "--log-key", "key"), "'key' is no verifier key"),
         (("a.mrv.json", "--root", "1234"), "names no algorithm"),
         (("a.mrv.json", "--network", "none"), "the bundle has no receipt of 'none'"),
-        (("none.mrv.json",), "there is no run folder or bundle none.mrv.json"),
+        (("none.mrv.json",), "there is no run folder, bundle or record none.mrv.json"),
     ],
 )
 def test_wrong_arguments_are_told_as_such(

@@ -131,3 +131,33 @@ def test_the_script_of_the_first_version(record, config, script):
     code, lines, errors = run(mrv_id)
     assert (code, lines) == (2, [])
     assert errors.startswith("error: there is no record")
+
+
+def test_a_record_is_exported(mrv, record, tmp_path):
+    shown = mrv("export", record, "--format", "latex")
+    assert (shown.exit_code, shown.stdout.startswith("We trained ResNet18 on CIFAR-10")) == (0, True)
+    target = tmp_path / "sci.json"
+    words = ("--functional-unit", "epoch", "--units", 2, "--embodied-g", 0)
+    assert mrv("export", record, "--format", "sci", *words, "-o", target).exit_code == 0
+    assert json.loads(target.read_bytes())["SCI_g_per_unit"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "no format is named"),
+        (("--format", "xml"), "there is no format 'xml'"),
+        (("--format", "csv", "--units", 2), "are for --format sci"),
+        (("--format", "csv", "--leaf", "x"), "--leaf is for a run"),
+        (("--format", "csv", "--bundle", "run"), "nothing to export, or too much"),
+    ],
+)
+def test_an_export_that_cannot_be_says_why(mrv, record, words, message):
+    done = mrv("export", record, *words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_a_damaged_record_is_not_exported(mrv, record):
+    record.write_bytes(record.read_bytes().replace(b'"status":"completed"', b'"status":"complete"'))
+    assert mrv("export", record, "--format", "csv").exit_code == 2
