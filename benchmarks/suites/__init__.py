@@ -9,7 +9,16 @@ from typing import Final
 
 from benchmarks.bench import GIB, MIB, Bench, Sizes
 from benchmarks.rows import Row
-from benchmarks.suites import anchoring, command_line, hashing_array, hashing_file, hashing_folder, merkle, tracking
+from benchmarks.suites import (
+    anchoring,
+    command_line,
+    hashing_array,
+    hashing_file,
+    hashing_folder,
+    measuring,
+    merkle,
+    tracking,
+)
 
 _BASE: Final = GIB // 2
 
@@ -54,6 +63,7 @@ SUITES: Final[dict[str, Suite]] = {
     "tracking": Suite(
         "ProvenanceTracker inside a PyTorch training", tracking.rows, lambda sizes: 10 * MIB, lambda sizes: _BASE
     ),
+    "measuring": Suite("MRVTracker beside CodeCarbon", measuring.rows, lambda sizes: 10 * MIB, lambda sizes: _BASE),
     "anchoring": Suite(
         "Anchors on a real Ethereum node", anchoring.rows, lambda sizes: 100 * MIB, lambda sizes: 1000 * sizes.leaves
     ),

@@ -85,6 +85,13 @@ def test_tracking(run):
     assert 0 < row.values[0] < 100
 
 
+def test_measuring(run):
+    rows = run("measuring")
+    check(rows)
+    assert len(measured(rows, "MRVTracker.start()").values) == TINY.few
+    assert not any(row.problem for row in rows.values())
+
+
 def test_command_line(run):
     rows = run("command-line")
     check(rows)
