@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ import typer
 
 from mrv_cli.bundles import network_lines, print_sections, step_lines
 from mrv_cli.options import existing, read_config
-from mrv_cli.output import print_json
+from mrv_cli.output import note, print_json
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -73,6 +74,29 @@ def verify_record_file(
         existing(place, "file of samples", "give its path with --samples-file")
     with BlockchainManager(read_config(config), base_dir=path.absolute().parent, registry=registry) as manager:
         return verify_record(path, manager=manager, registry=registry, samples=place, offline=offline)
+
+
+def report_record(path: Path, html: Path | None, config: Path | None, *, as_json: bool) -> None:
+    """Verify a record with its samples where they are there, write its page, and show the report."""
+    from mrv_core.errors import FormatError
+    from mrv_core.files import make_folder, write_atomic
+    from mrv_core.mrv.page import render_record_html, same_experiment
+    from mrv_core.mrv.record import parse_record
+    from mrv_core.mrv.samples import read_samples
+    from mrv_core.mrv.storage import read_record_file, samples_path
+
+    has_samples = samples_path(path).exists()
+    report = verify_record_file(path, samples=has_samples, samples_file=None, offline=False, config=config)
+    record, file = None, None
+    with suppress(FormatError):  # the report says so
+        record = parse_record(read_record_file(path), what=str(path))
+        file = read_samples(samples_path(path)) if has_samples else None
+    others = [] if record is None else same_experiment(record, path.absolute().parent)
+    target = html or path.with_suffix(".html")
+    make_folder(target.absolute().parent)
+    write_atomic(target, render_record_html(report, record, file, others).encode())
+    note(f"wrote {target}")
+    show_record_report(report, as_json=as_json)
 
 
 def show_record_report(report: RecordReport, *, as_json: bool) -> None:

@@ -27,13 +27,19 @@ from mrv_cli.options import (
     ConfigOption,
     JsonOption,
     NetworkOption,
-    RunArgument,
     existing,
     existing_run,
     read_config,
 )
 from mrv_cli.output import console, guarded, note, print_json
-from mrv_cli.records import SamplesFileOption, SamplesOption, is_record, show_record_report, verify_record_file
+from mrv_cli.records import (
+    SamplesFileOption,
+    SamplesOption,
+    is_record,
+    report_record,
+    show_record_report,
+    verify_record_file,
+)
 from mrv_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,6 +54,12 @@ SubjectArgument = Annotated[
         help="Folder of a run, a file of 'mrv export --bundle', or an MRV record.",
         show_default=False,
         readable=False,
+    ),
+]
+ReportedArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_OR_RECORD", help="Folder of a run, or an MRV record.", show_default=False, readable=False
     ),
 ]
 DataOption = Annotated[
@@ -93,6 +105,7 @@ REPORT_EXAMPLES = """\b
 Examples:
   mrv report artifacts/run-1
   mrv report artifacts/run-1 --html report.html
+  mrv report mrv_data/MRV-1f0c.json --html record.html
 """
 
 
@@ -189,16 +202,22 @@ def _verify_run(
 
 @guarded
 def report(
-    run: RunArgument,
+    subject: ReportedArgument,
     html: HtmlOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a run and write the report as a page: OUT, or report.html in the run's folder."""
+    """Check a run, or an MRV record, and write the report as a page: OUT, or report.html in the run's folder.
+
+    The page of a record is OUT, or beside the record.
+    """
     from mrv_core.verification import verify_run
 
-    result = verify_run(existing_run(run), config=read_config(config))
-    _write_html(result, html or run / "report.html")
+    if not subject.is_dir() and is_record(existing(subject, "run folder or record")):
+        report_record(subject, html, config, as_json=as_json)
+        return
+    result = verify_run(existing_run(subject), config=read_config(config))
+    _write_html(result, html or subject / "report.html")
     _show(result, as_json=as_json)
 
 

@@ -48,7 +48,7 @@ def render_html(report: IntegrityReport) -> str:
     labels = network_labels(report)
     every = _all_series(report)
     findings = {finding.place: finding.verdict for finding in reversed(report.findings)}
-    template = _environment().get_template("report.html.j2")
+    template = template_environment().get_template("report.html.j2")
     return template.render(
         report=report,
         meaning=MEANINGS[report.verdict],
@@ -67,7 +67,8 @@ def render_html(report: IntegrityReport) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """Return what pages are rendered with: every value is escaped and made safe to look at."""
     environment = Environment(
         loader=PackageLoader("mrv_core.report"),
         autoescape=True,

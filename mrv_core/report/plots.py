@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Small line charts as inline SVG, without a plotting library: the same report always gives the same bytes.
 
-A chart shows one number over the epochs. Where a value is missing the line has a gap; where it is not finite, or too
-large to draw, the gap carries a cross. Colours come from the page's style sheet (classes `chart`, `line`, `dot`, ...).
+A chart shows one number over the epochs, or over time. Where a value is missing the line has a gap; where it is not
+finite, or too large to draw, the gap carries a cross. Colours come from the style sheet of the page (`chart`, `line`,
+`dot`, ...).
 """
 
 from __future__ import annotations
@@ -26,24 +27,32 @@ _MOST_POINTS: Final = 600
 _LARGEST: Final = 1e100
 """Numbers beyond this are marked instead of drawn, so that no arithmetic on the axis can overflow."""
 
+_EPOCH: Final = "epoch"
+
 Point: TypeAlias = tuple[int, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One number over the epochs.
+    """One number over the epochs, or over time.
 
     Attributes:
         name: Name of the metric; dotted where it was nested.
-        points: (epoch, value), oldest first, finite values only.
-        marks: (epoch, what stands there instead of a number), for instance `NaN`.
+        points: (epoch or seconds, value), oldest first, finite values only.
+        marks: (epoch or seconds, what stands there instead of a number), for instance `NaN`.
         segments: The points in runs without a gap.
+        along: What the numbers are over: `epoch`, or `s` for seconds.
     """
 
     name: str
     points: tuple[Point, ...]
     marks: tuple[tuple[int, str], ...]
     segments: tuple[tuple[Point, ...], ...]
+    along: str = _EPOCH
+
+    def place(self, along: int) -> str:
+        """Name a place on the horizontal axis: `epoch 3`, `12 s`."""
+        return f"{_EPOCH} {along}" if self.along == _EPOCH else f"{along} {self.along}"
 
     @property
     def is_constant(self) -> bool:
@@ -143,7 +152,7 @@ def line_chart(series: Series, *, css_class: str = "") -> Markup:
     up = _value_axis([value for _, value in series.points])
     across = _epoch_axis(epochs, left=max(48.0, 20 + 6.5 * max(map(len, up.labels))))
     parts = [
-        *_grid(across, up),
+        *_grid(series.along, across, up),
         Markup('<path class="line" d="{}"/>').format(_path(series, across, up)),
         *_marks(series, across),
         *_dots(series, across, up),
@@ -157,18 +166,19 @@ def line_chart(series: Series, *, css_class: str = "") -> Markup:
 def describe(series: Series) -> str:
     """Return one sentence that says what a chart shows, for those who do not see it."""
     name = visible(series.name)
-    marked = f", no number to draw in {len(series.marks)} epochs" if series.marks else ""
+    places = "epochs" if series.along == _EPOCH else "places"
+    marked = f", no number to draw in {len(series.marks)} {places}" if series.marks else ""
     if not series.points:
         return f"{name}: no value{marked}"
     values = [value for _, value in series.points]
     first, last = series.points[0], series.points[-1]
     return (
-        f"{name}: {plain(first[1])} in epoch {first[0]}, {plain(last[1])} in epoch {last[0]}, "
+        f"{name}: {plain(first[1])} in {series.place(first[0])}, {plain(last[1])} in {series.place(last[0])}, "
         f"lowest {plain(min(values))}, highest {plain(max(values))}{marked}"
     )
 
 
-def _grid(across: _Axis, up: _Axis) -> Iterator[Markup]:
+def _grid(along: str, across: _Axis, up: _Axis) -> Iterator[Markup]:
     bottom, left, right = HEIGHT - _BOTTOM, f"{across.start:.1f}", WIDTH - _RIGHT
     for tick, label in zip(up.ticks, up.labels, strict=True):
         y = f"{up.at(tick):.1f}"
@@ -179,8 +189,8 @@ def _grid(across: _Axis, up: _Axis) -> Iterator[Markup]:
     for tick, label in zip(across.ticks, across.labels, strict=True):
         x = f"{across.at(tick):.1f}"
         yield Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(x, bottom + 17, label)
-    yield Markup('<text class="tick" x="{}" y="{}" text-anchor="end">epoch</text>').format(
-        f"{across.start - 12:.1f}", bottom + 17
+    yield Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(
+        f"{across.start - 12:.1f}", bottom + 17, along
     )
     yield Markup('<path class="axis" d="M{} {}H{}"/>').format(left, bottom, right)
 
@@ -215,8 +225,8 @@ def _marks(series: Series, across: _Axis) -> Iterator[Markup]:
     for x, (epoch, text) in by_pixel.items():
         yield Markup(
             '<g class="mark"><path class="gap" d="M{0} {1}V{2}"/><path d="M{3} {4}l8 8m0 -8l-8 8"/>'
-            '<rect class="hit" x="{5}" y="{1}" width="12" height="{6}"/><title>epoch {7}: {8}</title></g>'
-        ).format(x, _TOP, bottom, x - 4, bottom - 12, x - 6, bottom - _TOP, epoch, visible(text))
+            '<rect class="hit" x="{5}" y="{1}" width="12" height="{6}"/><title>{7}: {8}</title></g>'
+        ).format(x, _TOP, bottom, x - 4, bottom - 12, x - 6, bottom - _TOP, series.place(epoch), visible(text))
 
 
 def _dots(series: Series, across: _Axis, up: _Axis) -> Iterator[Markup]:
@@ -226,5 +236,5 @@ def _dots(series: Series, across: _Axis, up: _Axis) -> Iterator[Markup]:
         x, y = f"{across.at(epoch):.1f}", f"{up.at(value):.1f}"
         yield Markup(
             '<g class="point"><circle class="hit" cx="{0}" cy="{1}" r="9"/>'
-            '<circle class="dot" cx="{0}" cy="{1}" r="2.8"/><title>epoch {2}: {3}</title></g>'
-        ).format(x, y, epoch, repr(value))
+            '<circle class="dot" cx="{0}" cy="{1}" r="2.8"/><title>{2}: {3}</title></g>'
+        ).format(x, y, series.place(epoch), repr(value))
