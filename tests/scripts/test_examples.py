@@ -48,3 +48,22 @@ def test_an_mrv_record(python, tmp_path):
     checked = python("examples/verify_mrv.py", record.rpartition("/")[2].removesuffix(".json"), record)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert checked.stdout.startswith("✅ VALID - Hashes match!")
+
+
+def test_resnet_on_generated_images(python):
+    done = python("examples/train_resnet.py", "--epochs", "1", "--images", "16", "--batch-size", "8")
+    assert done.returncode == 0, done.stderr
+    assert "CIFAR-10 is not here" in done.stdout
+    assert done.stdout.rstrip().splitlines()[-1].startswith("VALID: ")
+
+
+def test_resnet_on_cifar(python, tmp_path):
+    """A file laid out as CIFAR-10's binary version is."""
+    (tmp_path / "cifar").mkdir()
+    (tmp_path / "cifar" / "data_batch_1.bin").write_bytes(
+        bytes([3, *bytes(3072)]) * 4 + bytes([5, *b"\xff" * 3072]) * 4
+    )
+    done = python("examples/train_resnet.py", "--data", "cifar", "--epochs", "1", "--batch-size", "4")
+    assert done.returncode == 0, done.stderr
+    (record,) = (path for path in (tmp_path / "mrv_data").glob("MRV-*.json") if "receipts" not in path.name)
+    assert b'"dataset_name":"CIFAR-10"' in record.read_bytes()
