@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from mrv_cli import batch, config, contract, devnet, export, fsck, imports, journal, networks, prove, publish, verify
+from mrv_cli import (
+    batch,
+    config,
+    contract,
+    devnet,
+    export,
+    fsck,
+    imports,
+    journal,
+    networks,
+    prove,
+    publish,
+    record_batch,
+    verify,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -50,6 +64,9 @@ app.command(short_help="List runs, anchors and how far each has come.", epilog=j
 app.command(short_help="Send what is queued; look again at the rest.", epilog=journal.FLUSH_EXAMPLES)(journal.flush)
 app.command(short_help="Check the journal, and rebuild it.", epilog=fsck.FSCK_EXAMPLES)(fsck.fsck)
 app.command(short_help="Anchor the roots of many runs as one batch.", epilog=batch.BATCH_EXAMPLES)(batch.batch)
+app.command("mrv-batch", short_help="Anchor many MRV records as one batch.", epilog=record_batch.RECORD_BATCH_EXAMPLES)(
+    record_batch.record_batch
+)
 app.command(short_help="Prove one fact of a run, or check a proof.", epilog=prove.PROVE_EXAMPLES)(prove.prove)
 app.command(short_help="Write one file that others can check.", epilog=export.EXPORT_EXAMPLES)(export.export)
 app.command("import", short_help="Read an OpenTimestamps proof as a receipt.", epilog=imports.IMPORT_EXAMPLES)(

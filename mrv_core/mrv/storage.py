@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from mrv_core.batching import BatchProof
 from mrv_core.canonical import parse_json
 from mrv_core.errors import FormatError
 from mrv_core.files import make_folder, read_limited, write_atomic
@@ -35,13 +36,20 @@ class RecordReceipts(Model):
         format: Version of this format.
         mrv_id: The record.
         commitment: SHA-256 of its bytes.
+        batch: That it is a member of the batch that was anchored; None where it was anchored by itself.
         receipts: By the network's configured name.
     """
 
     format: Literal["mrv-record-receipts/1"] = "mrv-record-receipts/1"
     mrv_id: str
     commitment: DigestField
+    batch: BatchProof | None = None
     receipts: dict[str, Receipt]
+
+    @property
+    def anchored(self) -> Digest:
+        """What the receipts are for: the record's hash, or its batch."""
+        return self.commitment if self.batch is None else self.batch.batch
 
 
 def record_path(folder: Path, mrv_id: str) -> Path:
@@ -127,20 +135,25 @@ def collect_receipts(folder: Path, journal: Journal) -> None:
         StorageError: no permission, or no space; the journal cannot be read.
         FormatError: receipts that are there cannot be read.
     """
-    found: dict[tuple[str, Digest], dict[str, Receipt]] = {}
+    found: dict[Digest, dict[str, Receipt]] = {}
+    beside: dict[Path, RecordReceipts] = {}
     for row in journal.rows():
-        mrv_id = row.metadata.get("mrv_id")
-        if isinstance(mrv_id, str) and row.receipt is not None:
-            found.setdefault((mrv_id, row.commitment), {})[row.network] = row.receipt
-    for (mrv_id, commitment), receipts in found.items():
-        path = record_path(folder, mrv_id)
-        if not path.exists():
+        if row.receipt is None:
             continue
-        beside = read_receipts(path)
-        known = beside.receipts if beside is not None and beside.commitment == commitment else {}
-        held = RecordReceipts(mrv_id=mrv_id, commitment=commitment, receipts=known | receipts)
-        if held != beside:
-            write_receipts(path, held)
+        found.setdefault(row.commitment, {})[row.network] = row.receipt
+        mrv_id = row.metadata.get("mrv_id")
+        path = record_path(folder, mrv_id) if isinstance(mrv_id, str) else None
+        if path is not None and path.exists() and not receipts_path(path).exists():
+            beside[path] = RecordReceipts(mrv_id=str(mrv_id), commitment=row.commitment, receipts={})
+    for place in folder.glob("*.receipts.json"):
+        path = place.with_name(f"{place.name.removesuffix('.receipts.json')}.json")
+        held = read_receipts(path)
+        if held is not None:
+            beside[path] = held
+    for path, held in beside.items():
+        newer = held.model_copy(update={"receipts": held.receipts | found.get(held.anchored, {})})
+        if newer != held:
+            write_receipts(path, newer)
 
 
 def _file_name(mrv_id: str) -> str:

@@ -250,7 +250,7 @@ class MRVTracker:
         self.mrv_hash = self.record.hash.hex
         self._path = self._write(self.record)
         _logger.info("MRV record %s written to %s", self.mrv_id, self._path)
-        if self.auto_anchor and self._manager is not None:
+        if self.auto_anchor and self._manager is not None and not self._waits_for_batch:
             self._start_anchoring()
         return self.record
 
@@ -371,6 +371,10 @@ class MRVTracker:
         if self._anchoring is not None:
             self._anchoring.join()
         return verify_record(self._path, manager=manager, mrv_id=self.mrv_id)
+
+    @property
+    def _waits_for_batch(self) -> bool:
+        return self._manager is not None and self._manager.config.storage_options.store_in_batches
 
     def _start_anchoring(self) -> None:
         """Anchor in a thread that the end of the program waits for: each network has its timeout."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from mrv_core.bundle_receipts import NetworkCheck, ask_networks, examine_receipt
 from mrv_core.canonical import parse_json
 from mrv_core.driver import TrustedFacts
-from mrv_core.errors import FormatError
+from mrv_core.errors import FormatError, VerificationError
 from mrv_core.hashing import Digest
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import DigestField, Model, Receipt, TimeField, Verdict, utc_now
@@ -155,18 +155,20 @@ def verify_record(
     _check_samples(run, record, samples)
 
     # (4) What is anchored under its id is this record.
-    receipts, others = _receipts(beside, manager, wanted, commitment)
-    _check_commitments(run, wanted, commitment, receipts, others)
+    beside = beside if beside is not None and beside.mrv_id == wanted else None
+    anchored = commitment if beside is None or beside.commitment != commitment else beside.anchored
+    receipts, others = _receipts(beside, manager, wanted, commitment, anchored)
+    _check_commitments(run, wanted, commitment, receipts, others, _check_batch(beside, commitment))
 
     # (5) Each receipt's evidence, by itself.
     known = registry or Registry.load()
     for network, receipt in sorted(receipts.items()):
-        run.checks.append(examine_receipt(known, network, receipt, commitment, TrustedFacts()))
+        run.checks.append(examine_receipt(known, network, receipt, anchored, TrustedFacts()))
     _close(run, "Each receipt's evidence holds by itself", [check.verdict for check in run.checks], "no receipt")
 
     # (6) The networks that the verifier can ask.
     if not offline and not others:
-        run.checks = ask_networks(manager, run.checks, receipts, commitment)
+        run.checks = ask_networks(manager, run.checks, receipts, anchored)
     asked = [check.verdict for check in run.checks if check.asked]
     _close(run, "The networks are asked", asked, "no network was asked")
 
@@ -210,32 +212,49 @@ def _check_samples(run: _Run, record: MrvRecord | MrvRecord01 | None, path: Path
 
 
 def _receipts(
-    beside: RecordReceipts | None, manager: BlockchainManager, mrv_id: str, commitment: Digest
+    beside: RecordReceipts | None, manager: BlockchainManager, mrv_id: str, commitment: Digest, anchored: Digest
 ) -> tuple[dict[str, Receipt], dict[str, Digest]]:
-    """Return the receipts of this very record, and what else is known to be anchored under its id."""
+    """Return the receipts of this very record, or of its batch, and what else is known to be anchored under its id."""
     own: dict[str, Receipt] = {}
     others: dict[str, Digest] = {}
-    if beside is not None and beside.mrv_id == mrv_id:
-        if beside.commitment == commitment:
-            own |= beside.receipts
-        else:
-            others |= dict.fromkeys(beside.receipts, beside.commitment)
+    if beside is not None and beside.commitment == commitment:
+        own |= beside.receipts
+    elif beside is not None:
+        others |= dict.fromkeys(beside.receipts or ("any",), beside.commitment)
     for row in manager.journal.rows():
-        if row.metadata.get("mrv_id") != mrv_id or row.receipt is None:
+        is_its = row.metadata.get("mrv_id") == mrv_id or anchored != commitment
+        if row.receipt is None or not is_its:
             continue
-        if row.commitment == commitment:
+        if row.commitment == anchored:
             own[row.network] = row.receipt
-        else:
+        elif row.metadata.get("mrv_id") == mrv_id and row.commitment != commitment:
             others[row.network] = row.commitment
     return own, {network: other for network, other in others.items() if network not in own}
 
 
+def _check_batch(beside: RecordReceipts | None, commitment: Digest) -> list[Finding]:
+    """Check that the record is in the batch that its receipts are for, where there is one."""
+    if beside is None or beside.batch is None or beside.commitment != commitment:
+        return []
+    try:
+        beside.batch.verify(commitment, beside.anchored)
+    except VerificationError as error:
+        return [Finding(verdict=Verdict.TAMPERED, place="batch", message=error.message)]
+    return []
+
+
 def _check_commitments(
-    run: _Run, mrv_id: str, commitment: Digest, receipts: Mapping[str, Receipt], others: Mapping[str, Digest]
+    run: _Run,
+    mrv_id: str,
+    commitment: Digest,
+    receipts: Mapping[str, Receipt],
+    others: Mapping[str, Digest],
+    wrong: Sequence[Finding],
 ) -> None:
     name = "What is anchored under its id is this record"
-    if others:
-        findings = [
+    findings = [
+        *wrong,
+        *(
             Finding(
                 verdict=Verdict.TAMPERED,
                 place=f"receipt:{network}",
@@ -244,7 +263,9 @@ def _check_commitments(
                 computed=str(commitment),
             )
             for network, other in sorted(others.items())
-        ]
+        ),
+    ]
+    if findings:
         run.find(name, findings, "")
     elif receipts:
         run.add(name, Verdict.VALID, f"{len(receipts)} receipts for {commitment}")

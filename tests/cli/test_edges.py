@@ -35,6 +35,7 @@ COMMANDS = (
     "prove",
     "export",
     "import",
+    "mrv-batch",
     "publish",
     "fetch",
     "networks",
