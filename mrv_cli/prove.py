@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,6 +149,7 @@ def _disclose(path: Path, at_s: float) -> SampleProof:
     """Prove the sample of a moment.
 
     Raises:
+        ConfigurationError: no moment.
         FormatError: it is no record, or no sample was taken then.
         VerificationError: the samples are not those of the record.
         StorageError: a file is missing or unreadable.
@@ -155,6 +157,8 @@ def _disclose(path: Path, at_s: float) -> SampleProof:
     from mrv_core.mrv.samples import prove_sample, read_samples, verify_sample_proof
     from mrv_core.mrv.storage import samples_path
 
+    if not math.isfinite(at_s):
+        raise ConfigurationError(f"--at is a number of seconds, not {at_s}")
     record = _read_record(path)
     if record.samples is None:
         raise FormatError(f"{path} commits to no samples")

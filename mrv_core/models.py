@@ -30,11 +30,12 @@ def _parse_time(value: object) -> object:
         return value
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError as error:
+        utc = parsed.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # the year 1 of a zone may be before the first year
         raise ValueError("not an RFC 3339 time") from error
     if parsed.tzinfo is None:
         raise ValueError("a time needs its zone, for instance 2026-01-11T08:00:00Z")
-    return parsed.astimezone(UTC)
+    return utc
 
 
 def _read_back(value: object, info: ValidationInfo) -> object:

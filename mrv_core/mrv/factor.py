@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Final
 
 from mrv_core.errors import ConfigurationError
-from mrv_core.models import utc_now
+from mrv_core.models import format_time, utc_now
 from mrv_core.mrv import units
 from mrv_core.mrv.record import Factor
 
@@ -31,15 +31,19 @@ def stated_factor(grams_per_kwh: float, source: str | None, *, now: datetime | N
         now: When it was stated.
 
     Raises:
-        FormatError: not a number from zero on.
+        FormatError: not a number from zero on, or beyond any.
     """
-    return Factor(
-        value=units.to_base(grams_per_kwh, units.MG_PER_G, "the emission factor in g CO2e/kWh"),
-        unit=_UNIT,
-        source=source or "stated by the user",
-        region=None,
-        period=None,
-        stated_at=now or utc_now(),
+    what = "the emission factor in g CO2e/kWh"
+    return Factor.from_json(
+        {
+            "value": units.to_base(grams_per_kwh, units.MG_PER_G, what),
+            "unit": _UNIT,
+            "source": source or "stated by the user",
+            "region": None,
+            "period": None,
+            "stated_at": format_time(now or utc_now()),
+        },
+        what=what,
     )
 
 

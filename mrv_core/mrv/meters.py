@@ -133,7 +133,7 @@ def detect(scope: Literal["machine", "process"]) -> Detected:
             parts = tuple(found._hardware)
     except ImportError as error:
         raise ConfigurationError(
-            f"energy is measured with CodeCarbon, which cannot be imported: {error}",
+            f"energy is measured with CodeCarbon, which cannot be imported: {type(error).__name__} of {error.name}",
             hint="install the extra: pip install 'mrv-provenance[carbon]'",
         ) from error
     meters: dict[Component, Meter] = {}

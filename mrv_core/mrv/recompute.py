@@ -19,6 +19,8 @@ MAX_TOLERANCE_PERMILLE: Final = 10
 """A record that grants itself more is held to this."""
 _MAX_FINDINGS: Final = 100
 """Findings of one kind: a file with another clock has one for each line."""
+_LATE_MS: Final = 2000
+"""The last reading is waited for after the end of the run, however long the interval."""
 _LIMIT_PERMILLE: Final = 1050
 """Processors exceed their rated power for moments; a mean over a second that does by 5 % is not believed."""
 
@@ -44,7 +46,13 @@ def check_samples(record: MrvRecord, samples: Samples, file: SampleFile) -> list
     wrong = list(_changed(samples, file))
     if wrong:
         return wrong
-    return [*_energies(record, file), *_epochs(record, file), *_gaps(record, file), *_plausible(record, file)]
+    return [
+        *_size(samples, file),
+        *_energies(record, file),
+        *_epochs(record, file),
+        *_gaps(record, file),
+        *_plausible(record, file),
+    ]
 
 
 def _disagree(place: str, message: str, stated: object, computed: object) -> Finding:
@@ -97,6 +105,11 @@ def _changed(samples: Samples, file: SampleFile) -> Iterator[Finding]:
         yield Finding(verdict=Verdict.TAMPERED, place=f"samples {where}", message="not what the record commits to")
 
 
+def _size(samples: Samples, file: SampleFile) -> Iterator[Finding]:
+    if samples.size != len(file.lines):
+        yield _disagree("samples.size", "the samples are not so many lines", samples.size, len(file.lines))
+
+
 def _energies(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
     parts = {part.component: part for part in record.energy.components}
     for component in file.components:
@@ -130,9 +143,8 @@ def _gaps(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
 
 
 def _plausible(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
-    duration = record.timestamps.duration_ms + record.measurement.interval_ms
     last = file.samples[-1].end_ms if file.samples else 0
-    if last > duration:
+    if last > record.timestamps.duration_ms + _LATE_MS:
         message = "samples were taken after the end of the run"
         yield _disagree(f"samples line {len(file.lines)}", message, record.timestamps.duration_ms, last)
     for index, component in enumerate(file.components):

@@ -47,6 +47,7 @@ class Sampler:
         self._thread: threading.Thread | None = None
         self._start_ns = 0
         self._last_ms = 0
+        self._given_up = False
         self.detected = Detected()
         self.reasons: dict[Component, str] = {}
         """Why a component was not read, the first time that it was not."""
@@ -75,6 +76,7 @@ class Sampler:
             return
         self._thread.join(STOP_TIMEOUT_S)
         if self._thread.is_alive():
+            self._given_up = True  # nothing more is written: the record commits to what is there
             self.problem = "the hardware did not answer in time"
 
     def _run(self) -> None:
@@ -82,6 +84,8 @@ class Sampler:
             self.detected = self._detect()
             if not self.detected.meters:
                 self.problem = "; ".join(f"{name}: {why}" for name, why in self.detected.unmeasured.items())
+                return
+            if self._given_up:
                 return
             writer = self._open_file(meter.component for meter in self.detected.meters)
             try:
@@ -91,7 +95,7 @@ class Sampler:
         except MrvError as error:
             self.problem = error.message
         except Exception as error:  # a library's: no failure of a meter may end the training
-            self.problem = f"{type(error).__name__}: {error}"[:500]
+            self.problem = _reason(error)
             _logger.debug("measuring power", exc_info=True)
 
     def _measure(self, meters: tuple[Meter, ...], writer: SampleWriter) -> None:
@@ -108,6 +112,8 @@ class Sampler:
         if span < 1:
             return
         powers = tuple(self._read(meter, span / 1000) for meter in meters)
+        if self._given_up:
+            return
         writer.append(Sample(now, span, powers))
         self._last_ms = now
         for meter, power in zip(meters, powers, strict=True):
@@ -118,8 +124,14 @@ class Sampler:
         try:
             return meter.read(elapsed_s)
         except Exception as error:
-            self.reasons.setdefault(meter.component, f"{type(error).__name__}: {error}"[:500])
+            self.reasons.setdefault(meter.component, _reason(error))
             return None
 
     def _now_ms(self) -> int:
         return (time.monotonic_ns() - self._start_ns) // _NS_PER_MS
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong as a record may say it: without the file's name, which is a folder of the machine."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{type(error).__name__}: {said}"[:500].encode("utf-8", "backslashreplace").decode()

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from mrv_core.canonical import parse_json
+from mrv_core.canonical import MAX_SAFE_INTEGER, parse_json
 from mrv_core.errors import FormatError
 from mrv_core.hashing import Digest
 from mrv_core.models import Model, describe_validation_error, format_time
@@ -25,15 +25,17 @@ from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord
 
 def _check_time(text: str) -> str:
     try:
-        zone = datetime.fromisoformat(text).tzinfo
-    except ValueError:
+        time = datetime.fromisoformat(text)
+        zone = time.astimezone(UTC) and time.tzinfo
+    except (ValueError, OverflowError):
         zone = None
     if zone is None:
         raise ValueError("not a time with its zone, for instance 2026-01-11T08:00:00Z")
     return text
 
 
-_Number = Annotated[int | float, Field(ge=0)]
+_Number = Annotated[int | float, Field(ge=0, le=MAX_SAFE_INTEGER)]
+_MAX_GPUS: Final = 2**20
 _Time = Annotated[str, AfterValidator(_check_time)]
 
 
@@ -51,7 +53,7 @@ class _Training(Model):
 
 class _Hardware(Model):
     gpu_type: str
-    num_gpus: int
+    num_gpus: Annotated[int, Field(ge=0, le=_MAX_GPUS)]
     cpu_type: str
     ram_gb: _Number
     cpu_cores: int | None = None

@@ -24,9 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, cast
 
-from mrv_core.canonical import JsonValue, to_json_value
+from mrv_core.canonical import JsonValue, canonical_bytes, to_json_value
 from mrv_core.config import Config, find_config, load_config
-from mrv_core.errors import ConfigurationError, MrvError, RunStateError, StorageError
+from mrv_core.errors import ConfigurationError, FormatError, MrvError, RunStateError, StorageError
 from mrv_core.files import make_folder, write_atomic
 from mrv_core.journal import JournalRow
 from mrv_core.manager import BlockchainManager
@@ -34,6 +34,7 @@ from mrv_core.models import Receipt, utc_now
 from mrv_core.mrv import meters, units
 from mrv_core.mrv.factor import country_factor, stated_factor
 from mrv_core.mrv.record import (
+    MAX_RECORD_BYTES,
     Component,
     Emissions,
     Experiment,
@@ -66,6 +67,8 @@ _R = TypeVar("_R")
 TOLERANCE_PERMILLE: Final = 1
 """By how much a recomputed number may differ: the roundings of many readings, and nothing else."""
 _MIN_INTERVAL_S: Final = 0.01
+_MAX_PUE: Final = 100
+_MAX_TEXT: Final = 1000
 _FORGOTTEN: Final = "the program ended without stop()"
 
 
@@ -147,8 +150,10 @@ class MRVTracker:
         self._path = record_path(self.storage_dir, self.mrv_id)
         self._factor = _factor(country, emission_factor, emission_factor_source)
         self._pue_permille = units.to_base(pue, units.PERMILLE, "the PUE")
-        if self._pue_permille < units.PERMILLE:
-            raise ConfigurationError(f"a PUE is 1 or more, not {pue}", hint="it is total power over computing power")
+        if not units.PERMILLE <= self._pue_permille <= _MAX_PUE * units.PERMILLE:
+            raise ConfigurationError(
+                f"a PUE is 1 or more, and {_MAX_PUE} at most, not {pue}", hint="it is total power over computing power"
+            )
         if not _MIN_INTERVAL_S <= interval_s <= 3600:
             raise ConfigurationError(f"interval_s is {_MIN_INTERVAL_S} to 3600 seconds, not {interval_s}")
         if scope not in ("machine", "process"):
@@ -180,9 +185,11 @@ class MRVTracker:
         if self._sampler is not None:
             raise RunStateError(f"{self.mrv_id} was started before", hint="make a new tracker for each training")
         make_folder(self.storage_dir)
-        if self._path.exists():
-            raise RunStateError(f"there is a record {self._path}", hint="choose another mrv_id")
+        for what, path in (("a record", self._path), ("a file of samples", samples_path(self._path))):
+            if path.exists():
+                raise RunStateError(f"there is {what} {path}", hint="choose another mrv_id")
         _require_writable(self._path)
+        self._process = os.getpid()
         self._sampler = Sampler(self._detect, self._open_samples, self._interval_s)
         self.start_time = time.time()
         self._started_at = utc_now()
@@ -199,11 +206,15 @@ class MRVTracker:
 
         Raises:
             RunStateError: not started, or in another epoch.
+            FormatError: not a whole number from 0 on.
         """
         self._require_running()
+        number = to_json_value(epoch)
+        if type(number) is not int or number < 0:
+            raise FormatError(f"an epoch is a whole number from 0 on, not {epoch!r:.80}")
         if self._open_epoch is not None:
             raise RunStateError(f"epoch {self._open_epoch.epoch} has not ended", hint="epochs follow each other")
-        self._open_epoch = OpenEpoch(epoch, self._now_ms())
+        self._open_epoch = OpenEpoch(number, self._now_ms())
         try:
             yield self
         finally:
@@ -218,10 +229,11 @@ class MRVTracker:
 
         Raises:
             RunStateError: not started, or stopped.
-            FormatError: a value that JSON cannot carry; the message names it.
+            FormatError: a value that JSON, or a record, cannot carry; the message names it.
         """
         self._require_running()
         values = cast("dict[str, JsonValue]", to_json_value(metrics, non_finite=True))
+        canonical_bytes({"epochs": [{"metrics": values}]})  # as deep as it will be in the record
         (self._metrics if self._open_epoch is None else self._open_epoch.metrics).update(values)
 
     def stop(self, interruption: str | None = None) -> MrvRecord | None:
@@ -245,10 +257,13 @@ class MRVTracker:
             return self.record
         duration_ms = self._now_ms()
         self._sampler.stop()
-        atexit.unregister(self._at_exit)
-        self.record = self._build(duration_ms, interruption)
-        self.mrv_hash = self.record.hash.hex
-        self._path = self._write(self.record)
+        record = self._build(duration_ms, None if interruption is None else _text(interruption))
+        if len(record.to_bytes()) > MAX_RECORD_BYTES:  # nobody could read it: the energy is worth more
+            self._keep(FormatError("the epochs and metrics are too large for a record, and were left out"))
+            record = record.model_copy(update={"epochs": (), "metrics": {"left_out": "too large for a record"}})
+        self._path = self._write(record)
+        self.record, self.mrv_hash = record, record.hash.hex
+        atexit.unregister(self._at_exit)  # only now: until here another Ctrl-C leaves the record to it
         _logger.info("MRV record %s written to %s", self.mrv_id, self._path)
         if self.auto_anchor and self._manager is not None and not self._waits_for_batch:
             self._start_anchoring()
@@ -265,9 +280,8 @@ class MRVTracker:
         interruption = None if kind is None or _is_success(error) else kind.__name__
         try:
             self.stop(interruption)
-        except MrvError as failure:
-            self.error = failure
-            _logger.error("MRV record %s: %s", self.mrv_id, failure)
+        except Exception as failure:  # of whatever kind: the training has not failed
+            self._keep(failure)
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
         """Decorate a function: its one call is what is measured."""
@@ -388,9 +402,8 @@ class MRVTracker:
     def _anchor_quietly(self) -> None:
         try:
             self.anchor()
-        except MrvError as error:
-            self.error = error
-            _logger.error("MRV record %s: %s", self.mrv_id, error)
+        except Exception as error:
+            self._keep(error)
 
     def _make_manager(self, config: Any, registry: Registry | None) -> BlockchainManager | None:
         known = registry or Registry.load()
@@ -410,6 +423,8 @@ class MRVTracker:
         sampler = self._sampler
         assert sampler is not None  # noqa: S101 - `stop` has checked it
         samples, problem = self._read_samples(sampler)
+        if problem is not None:
+            problem = problem.replace(f"{self._path.parent}{os.sep}", "")  # a record names no folder of the machine
         energy = energy_of(sampler, samples, problem)
         total = energy.total_uwh
         environment, hardware = self._surroundings.result()
@@ -486,8 +501,14 @@ class MRVTracker:
         try:
             self.auto_anchor = False  # no thread can be started any more; `mrv anchor` does it
             self.stop(_FORGOTTEN)
-        except MrvError as error:
-            _logger.error("MRV record %s: %s", self.mrv_id, error)
+        except Exception as error:
+            self._keep(error)
+
+    def _keep(self, failure: Exception) -> None:
+        """Log a failure of ours, and keep it in `error`."""
+        self.error = failure if isinstance(failure, MrvError) else MrvError(f"{type(failure).__name__}: {failure}")
+        _logger.error("MRV record %s: %s", self.mrv_id, self.error)
+        _logger.debug("MRV record %s", self.mrv_id, exc_info=failure)
 
     def _require_running(self) -> None:
         if self._sampler is None or self.record is not None:
@@ -503,6 +524,11 @@ def _factor(country: str | None, grams_per_kwh: float | None, source: str | None
     if country is not None:
         return country_factor(country)
     return None if grams_per_kwh is None else stated_factor(grams_per_kwh, source)
+
+
+def _text(value: str) -> str:
+    """Return a text as a record can carry it."""
+    return value.encode("utf-8", "backslashreplace").decode()[:_MAX_TEXT]
 
 
 def _is_success(error: BaseException | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -158,7 +158,8 @@ def verify_record(
     beside = beside if beside is not None and beside.mrv_id == wanted else None
     anchored = commitment if beside is None or beside.commitment != commitment else beside.anchored
     receipts, others = _receipts(beside, manager, wanted, commitment, anchored)
-    _check_commitments(run, wanted, commitment, receipts, others, _check_batch(beside, commitment))
+    wrong = [*_check_id(record, wanted, receipts), *_check_batch(beside, commitment)]
+    _check_commitments(run, wanted, commitment, receipts, others, wrong)
 
     # (5) Each receipt's evidence, by itself.
     known = registry or Registry.load()
@@ -221,15 +222,26 @@ def _receipts(
         own |= beside.receipts
     elif beside is not None:
         others |= dict.fromkeys(beside.receipts or ("any",), beside.commitment)
-    for row in manager.journal.rows():
-        is_its = row.metadata.get("mrv_id") == mrv_id or anchored != commitment
-        if row.receipt is None or not is_its:
-            continue
-        if row.commitment == anchored:
+    rows = [row for row in manager.journal.rows() if row.receipt is not None]
+    named = [row for row in rows if row.metadata.get("mrv_id") == mrv_id]
+    first = named[0].commitment if named else commitment
+    for row in named if anchored == commitment else rows:
+        if row.commitment == anchored and row.receipt is not None:
             own[row.network] = row.receipt
-        elif row.metadata.get("mrv_id") == mrv_id and row.commitment != commitment:
-            others[row.network] = row.commitment
-    return own, {network: other for network, other in others.items() if network not in own}
+    if first not in (commitment, anchored):  # an id is that of the record that was anchored first, as in the registry
+        others |= {row.network: first for row in named if row.commitment == first}
+    return own, others
+
+
+def _check_id(record: MrvRecord | MrvRecord01 | None, mrv_id: str, receipts: Mapping[str, Receipt]) -> list[Finding]:
+    """Check that a record has the id that its receipts name it by; no evidence of a network has it."""
+    if record is None or record.mrv_id == mrv_id or not receipts:
+        return []
+    message = f"the receipts are said to be of {mrv_id}, and are of another record"
+    finding = Finding(
+        verdict=Verdict.TAMPERED, place="mrv_id", message=message, expected=mrv_id, computed=record.mrv_id
+    )
+    return [finding]
 
 
 def _check_batch(beside: RecordReceipts | None, commitment: Digest) -> list[Finding]:
@@ -317,7 +329,7 @@ def _facts(record: MrvRecord | MrvRecord01) -> dict[str, Any]:
     }
     if isinstance(record, MrvRecord01):
         stated, ended = record.energy_emissions, datetime.fromisoformat(record.timestamps.end_time)
-        return {**facts, "end_time": ended, "energy_kwh": stated.energy_kwh, "co2_kg": stated.co2_kg}
+        return {**facts, "end_time": ended.astimezone(UTC), "energy_kwh": stated.energy_kwh, "co2_kg": stated.co2_kg}
     energy, mass = record.energy.total_uwh, record.emissions.co2e_mg
     return {
         **facts,

@@ -262,10 +262,12 @@ class BitcoinWorld:
             self._mine_only()
 
     def _conflicting(self, raw: str) -> str:
-        """Return a signed transaction that spends the first input of another one to the wallet itself."""
+        """Return a signed transaction that spends the first input of another one to the wallet itself.
+
+        It pays no fee, since it is put into a block by hand: late in regtest's life a coin is worth less than one.
+        """
         spent = self.rpc("decoderawtransaction", raw)["vin"][0]
-        coin = self.rpc("gettxout", spent["txid"], spent["vout"], False)
-        value = coin["value"] - 0.0005
+        value = self.rpc("gettxout", spent["txid"], spent["vout"], False)["value"]
         address = self.node.wallet_rpc("miner", "getnewaddress")
         inputs = [{"txid": spent["txid"], "vout": spent["vout"]}]
         unsigned = self.rpc("createrawtransaction", inputs, [{address: f"{value:.8f}"}])

@@ -102,6 +102,12 @@ def test_one_sample_is_disclosed_and_checked(mrv, record, config, tmp_path):
     assert mrv("prove", record, "--at", 3, "--root", "sha256:00").exit_code == 2
 
 
+@pytest.mark.parametrize("at", ["nan", "inf", "-inf"])
+def test_a_moment_is_a_number(mrv, record, at):
+    done = mrv("prove", record, f"--at={at}")
+    assert (done.exit_code, done.stderr) == (2, f"error: --at is a number of seconds, not {at}\n")
+
+
 def test_flush_keeps_the_receipts_beside_the_record(mrv, record, config):
     receipts_path(record).unlink()
     assert mrv("flush", "--base-dir", record.parent, "--config", config).exit_code == 0

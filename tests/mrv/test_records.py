@@ -115,8 +115,26 @@ def test_the_first_version_is_hashed_as_it_is_written():
     assert hash_with("0.87", "0.870") == hash_with(": ", ":") == compute_hash(FIRST)
     for old, new in (("0.87", "0.88"), ('"ram_gb": 32', '"ram_gb": 32.0'), ("08:00:00Z", "08:00:00+00:00")):
         assert hash_with(old, new) != compute_hash(FIRST)
-    with pytest.raises(FormatError, match="not a time with its zone"):
-        hash_with("08:00:00Z", "08:00:00")
+    for time in ("2026-01-11T08:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        with pytest.raises(FormatError, match="not a time with its zone"):
+            hash_with("2026-01-11T08:00:00Z", time)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [("hardware", "num_gpus", 2**53 - 1), ("hardware", "ram_gb", 1e308), ("energy_emissions", "co2_kg", 1e308)],
+)
+def test_a_number_that_no_machine_has_is_refused(part, key, value):
+    data = json.dumps({**FIRST, part: {**FIRST[part], key: value}}).encode()
+    with pytest.raises(FormatError, match=key):
+        parse_record_0_1(data, what="a.json")
+
+
+def test_a_time_before_the_first_year_is_no_defect():
+    value = record_value(steady(3))
+    value["timestamps"]["start_time"] = "0001-01-01T00:00:00+14:00"
+    with pytest.raises(FormatError, match="not an RFC 3339 time"):
+        MrvRecord.from_json(value, what="the record")
 
 
 def test_validation_says_yes_or_no():

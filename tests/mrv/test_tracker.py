@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import json
 import logging
 import os
 import shutil
@@ -11,10 +13,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mrv_core import MRVTracker
@@ -22,7 +26,7 @@ from mrv_core.errors import ConfigurationError, FormatError, RunStateError, Stor
 from mrv_core.mrv import meters
 from mrv_core.mrv.meters import Detected
 from mrv_core.mrv.recompute import check_numbers, check_samples
-from mrv_core.mrv.record import Component, Method, MrvRecord, Status, parse_record
+from mrv_core.mrv.record import MAX_RECORD_BYTES, Component, Method, MrvRecord, Status, parse_record
 from mrv_core.mrv.samples import read_samples
 from mrv_core.mrv.storage import samples_path
 from mrv_core.tracker import ProvenanceTracker
@@ -168,6 +172,9 @@ def test_a_country_s_factor_is_that_of_the_data(tmp_path, steady):
         ({"emission_factor": float("nan")}, FormatError, "the emission factor in g CO2e/kWh"),
         ({"emission_factor": -1}, FormatError, "the emission factor in g CO2e/kWh"),
         ({"pue": 0.9}, ConfigurationError, "a PUE is 1 or more"),
+        ({"pue": 120}, ConfigurationError, "100 at most, not 120"),
+        ({"emission_factor": 1e300}, FormatError, "beyond 2"),
+        ({"emission_factor": 1, "emission_factor_source": "\udc80"}, FormatError, "lone surrogate"),
         ({"interval_s": 0}, ConfigurationError, "interval_s is"),
         ({"scope": "room"}, ConfigurationError, 'scope is "machine" or "process"'),
         ({"mrv_id": "MRV 1"}, FormatError, "an MRV id is"),
@@ -213,12 +220,44 @@ def test_starting_and_stopping(tmp_path, steady):
         pass
     with pytest.raises(FormatError, match="thing"):
         tracker.log(thing=object())
+    with pytest.raises(FormatError, match="deeper than 64"):
+        tracker.log(deep=json.loads("[" * 62 + "]" * 62))
+    for number in (-1, 0.5, "1", True):
+        with pytest.raises(FormatError, match="an epoch is a whole number"), tracker.epoch(number):
+            pass
+    with tracker.epoch(np.int64(7)):
+        pass
     record = tracker.stop()
     assert tracker.stop() is record
+    assert [epoch.epoch for epoch in record.epochs] == [0, 7]
     with pytest.raises(RunStateError, match="not measuring"):
         tracker.log(a=1)
     with pytest.raises(RunStateError, match="there is a record"):
         MRVTracker("again", storage_dir=tmp_path, mrv_id="MRV-mine", **FAST).start()
+
+
+@pytest.mark.parametrize("why", ["a traceback\n" * 1000, "\udc80"])
+def test_any_reason_is_kept(tmp_path, steady, why):
+    tracker = MRVTracker("ended", storage_dir=tmp_path, **FAST).start()
+    assert tracker.stop(why).status is Status.INTERRUPTED
+    require_right(tracker)
+
+
+def test_the_samples_of_a_killed_training_are_not_those_of_another(tmp_path, steady):
+    path = tmp_path / "MRV-mine.samples.csv"
+    path.write_text("end_ms,span_ms,cpu_mw\n3600000,3600000,99000\n")
+    with pytest.raises(RunStateError, match="there is a file of samples"):
+        MRVTracker("again", storage_dir=tmp_path, mrv_id="MRV-mine", **FAST).start()
+
+
+def test_more_metrics_than_a_record_takes_do_not_lose_it(tmp_path, steady):
+    with MRVTracker("much", storage_dir=tmp_path, **FAST) as tracker:
+        wait_for_samples(tracker)
+        tracker.log(text="x" * MAX_RECORD_BYTES)
+    record = require_right(tracker)
+    assert record.metrics == {"left_out": "too large for a record"}
+    assert record.energy.total_uwh > 0
+    assert "too large for a record" in tracker.error.message
 
 
 def test_as_a_decorator(tmp_path, steady):
@@ -312,6 +351,50 @@ def test_a_reading_that_hangs_costs_what_it_would_have_measured(tmp_path, monkey
     assert record.measurement.gaps[-1].reason == "the last sample was not taken"
 
 
+@pytest.mark.parametrize("slow", ["detection", "reading"])
+def test_nothing_is_written_after_the_record(tmp_path, monkeypatch, slow):
+    def late() -> None:
+        resume.wait(20)
+
+    resume = threading.Event()
+    meter = Steady(5000, 5000, late)
+    monkeypatch.setattr(meters, "detect", lambda scope: (slow == "detection" and late()) or found(meter)(scope))
+    monkeypatch.setattr("mrv_core.mrv.sampler.STOP_TIMEOUT_S", 0.2)
+    with MRVTracker("late", storage_dir=tmp_path, **FAST) as tracker:
+        if slow == "reading":
+            wait_for_samples(tracker, 2)
+        time.sleep(0.2)
+    resume.set()
+    tracker._sampler._thread.join(20)
+    record = require_right(tracker)
+    assert samples_path(tracker.record_path).exists() == (record.samples is not None)
+
+
+def test_a_failure_of_ours_is_not_the_training_s(tmp_path, monkeypatch, steady):
+    monkeypatch.setattr("mrv_core.mrv.tracker.energy_of", lambda *_: 1 / 0)
+    with MRVTracker("defect", storage_dir=tmp_path, **FAST) as tracker:
+        wait_for_samples(tracker)
+    assert tracker.error.message.startswith("ZeroDivisionError")
+    atexit.unregister(tracker._at_exit)
+
+
+def test_no_record_names_a_folder_of_the_machine(tmp_path, monkeypatch):
+    def detect(scope: str) -> Detected:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "secret"))
+
+    monkeypatch.setattr(meters, "detect", detect)
+    with MRVTracker("private", storage_dir=tmp_path, **FAST) as tracker:
+        time.sleep(0.2)
+    assert "PermissionError: Permission denied" in tracker.record.measurement.gaps[0].reason
+    monkeypatch.setattr(meters, "detect", found(Steady(5000)))
+    with MRVTracker("damaged", storage_dir=tmp_path, **FAST) as damaged:
+        wait_for_samples(damaged)
+        samples_path(damaged.record_path).write_text("damaged\n")
+    assert "not the head of a file of samples" in damaged.record.measurement.gaps[0].reason
+    for each in (tracker, damaged):
+        assert str(tmp_path).encode() not in each.record_path.read_bytes()
+
+
 @pytest.mark.parametrize("answer", [float("nan"), float("inf"), -1.0])
 def test_a_power_that_cannot_be_is_refused(answer):
     class Part:
@@ -385,6 +468,21 @@ def record_in(tmp_path: Path) -> MrvRecord:
         ("tracker.start()\nmeasured()\nraise OSError('mine')", 1, "OSError: mine", "the program ended without stop()"),
         ("with tracker:\n    measured()\n    if os.fork() == 0:\n        sys.exit(0)\n    os.wait()", 0, "", None),
         ("with tracker:\n    measured()\n    os.chdir('/')", 0, "", None),
+        (
+            "def train():\n    with tracker:\n        measured()\n"
+            "if (child := os.fork()) == 0:\n    train()\n    sys.exit(0)\nassert os.waitpid(child, 0)[1] == 0",
+            0,
+            "",
+            None,
+        ),
+        (
+            "tracker._surroundings.result = lambda: os.kill(os.getpid(), signal.SIGINT) or time.sleep(9)\n"
+            "with tracker:\n    measured()\n"
+            "    import atexit; atexit.register(lambda: vars(tracker._surroundings).pop('result'))",
+            -signal.SIGINT,
+            "KeyboardInterrupt",
+            "the program ended without stop()",
+        ),
     ],
 )
 def test_the_training_ends_as_it_would_without_it(tmp_path, program, code, error, interruption):

@@ -16,7 +16,7 @@ from mrv_core.errors import FormatError
 from mrv_core.files import write_atomic
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import Verdict
-from mrv_core.mrv.record import MrvRecord
+from mrv_core.mrv.record import MrvRecord, parse_record
 from mrv_core.mrv.samples import Sample
 from mrv_core.mrv.storage import (
     RecordReceipts,
@@ -143,6 +143,29 @@ def test_another_record_s_receipts_show_nothing(manager, good):
     assert verdict_of(manager, other, mrv_id="MRV-fc25ba52-f439-4834-be2b-2dbae1e03437") is Verdict.TAMPERED
 
 
+def test_receipts_cannot_give_a_record_another_id(manager, good):
+    held = read_receipts(good)
+    write_receipts(good, held.model_copy(update={"mrv_id": "MRV-famous"}))
+    assert verdict_of(manager, good) is Verdict.TAMPERED
+    assert verdict_of(manager, good, mrv_id="MRV-famous") is Verdict.TAMPERED
+    assert verdict_of(manager, good, mrv_id=held.mrv_id) is Verdict.VALID, "as the journal knows"
+
+
+def test_an_id_is_that_of_the_record_that_was_anchored_first(manager, good):
+    """Anchored again under the same id, an edited record is as little that record as before."""
+    data, held = good.read_bytes(), read_receipts(good)
+    forged = parse_record(data, what="").model_copy(update={"metrics": {"accuracy": 0.99}})
+    manager.anchor(forged.hash, {"mrv_id": forged.mrv_id})
+    (row,) = manager.journal.rows(commitment=forged.hash)
+    assert verdict_of(manager, good) is Verdict.VALID
+    good.write_bytes(forged.to_bytes())
+    assert verdict_of(manager, good) is Verdict.TAMPERED
+    write_receipts(good, held.model_copy(update={"commitment": forged.hash, "receipts": {"log": row.receipt}}))
+    assert verdict_of(manager, good) is Verdict.TAMPERED
+    receipts_path(good).unlink()
+    assert verdict_of(manager, good) is Verdict.TAMPERED
+
+
 def test_a_record_that_is_nowhere_is_not_found(manager):
     path = Path(save_mrv(record_of(steady(3)), storage_dir=manager.base_dir))
     report = verify_record(path, manager=manager)
@@ -157,6 +180,12 @@ def test_the_first_version_is_verified_by_its_formula(manager):
     path.write_text(json.dumps(FIRST).replace("0.42", "0.41"))
     assert verdict_of(manager, path) is Verdict.TAMPERED
     assert verify_record(path, manager=manager, samples=path).steps[2].verdict is Verdict.UNREACHABLE
+
+
+def test_the_end_of_a_first_record_is_told_in_utc(manager):
+    times = {"start_time": "2026-01-11T08:00:00+02:00", "end_time": "2026-01-11T09:00:00+02:00"}
+    path = anchored(manager, {**FIRST, "timestamps": times})
+    assert f"{verify_record(path, manager=manager).end_time:%H:%M %Z}" == "07:00 UTC"
 
 
 # --- what is anchored, and cannot be right ----------------------------------------------------------------------------
@@ -241,12 +270,23 @@ def test_a_changed_sample_is_caught_and_located(manager, good):
     assert checked(manager, good).verdict is Verdict.TAMPERED
 
 
-def test_samples_after_the_end_are_not_believed(manager):
+def test_a_size_that_is_not_the_samples_is_a_disagreement(manager):
+    """The sections alone do not tell whether the last of them is full."""
+    file = steady(511)
+    value = record_value(file)
+    assert (value["samples"]["size"], value["samples"]["section_size"]) == (512, 2)
+    value["samples"]["size"] = 511
+    path = anchored(manager, MrvRecord.from_json(value, what=""), file)
+    assert checked(manager, path).findings[0].place == "samples.size"
+
+
+@pytest.mark.parametrize("interval_ms", [1000, 10**12])
+def test_samples_after_the_end_are_not_believed(manager, interval_ms):
     file = file_of([Sample(60_000, 59_000, (5, 5)), Sample(120_000, 60_000, (5, 5))])
     value = record_value(file)
     value["timestamps"] |= {"duration_ms": 60_000, "end_time": "2026-01-11T08:01:00Z"}
     value["epochs"] = []
-    value["measurement"]["gaps"] = value["measurement"]["gaps"][:1]
+    value["measurement"] |= {"gaps": value["measurement"]["gaps"][:1], "interval_ms": interval_ms}
     path = anchored(manager, MrvRecord.from_json(value, what=""), file)
     assert "after the end of the run" in checked(manager, path).summary
 

@@ -58,4 +58,7 @@ def to_sci(facts: Facts, declared: Declared) -> str:
         "R": None if declared.unit is None else {"unit": declared.unit, "count": declared.units},
         "SCI_g_per_unit": score,
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    try:
+        return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise FormatError("a term or the score is beyond any number", hint="look at what was declared") from error
