@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +17,9 @@ from mrv_core.errors import ConfigurationError
 if TYPE_CHECKING:
     from mrv_core.bundle import Bundle
 
-RecordArgument = Annotated[
-    Path | None, typer.Argument(metavar="RECORD", help="An MRV record.", show_default=False, readable=False)
+RecordsArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="RECORD", help="An MRV record; several for csv.", show_default=False, readable=False),
 ]
 FormatOption = Annotated[
     str | None,
@@ -94,6 +96,7 @@ Examples:
   mrv export --ots artifacts/run-1 --leaf data/training -o dataset.tar.ots
   mrv export mrv_data/MRV-1f0c.json --format cyclonedx -o model.cdx.json
   mrv export mrv_data/MRV-1f0c.json --format sci --functional-unit epoch --units 90 --embodied-g 120
+  mrv export mrv_data/MRV-1f0c.json mrv_data/MRV-2a7e.json --format csv -o trainings.csv
 
 \b
 Exit status: 0 written, 1 the run was changed, 2 usage, 4 something cannot be read or written.
@@ -102,7 +105,7 @@ Exit status: 0 written, 1 the run was changed, 2 usage, 4 something cannot be re
 
 @guarded
 def export(
-    record: RecordArgument = None,
+    records: RecordsArgument = None,
     form: FormatOption = None,
     embodied_g: EmbodiedOption = None,
     functional_unit: UnitOption = None,
@@ -127,15 +130,16 @@ def export(
         "--functional-unit": functional_unit,
         "--units": units,
     }
-    given = [each for each in (record, bundle, ots) if each is not None]
+    given = [each for each in (records, bundle, ots) if each]
     if len(given) != 1:
         raise ConfigurationError(
             "nothing to export, or too much",
             hint="name a run with --bundle RUN or --ots RUN, or a record: RECORD --format NAME",
         )
-    if record is not None:
+    if records:
         _refuse(of_run, "a run")
-        _export_record(existing(record, "record"), form, (embodied_g, functional_unit, units), output)
+        paths = [existing(path, "record") for path in records]
+        _export_records(paths, form, (embodied_g, functional_unit, units), output)
         return
     _refuse(of_record, "a record")
     if bundle is not None:
@@ -148,15 +152,18 @@ def export(
 
 def _refuse(options: Mapping[str, object], what: str) -> None:
     for name, value in options.items():
-        if value:
+        if value not in (None, []):
             raise ConfigurationError(f"{name} is for {what}", hint="leave it out")
 
 
-def _export_record(
-    path: Path, form: str | None, declared: tuple[float | None, str | None, float | None], output: Path | None
+def _export_records(
+    paths: list[Path],
+    form: str | None,
+    declared: tuple[float | None, str | None, float | None],
+    output: Path | None,
 ) -> None:
     from mrv_core.files import write_atomic
-    from mrv_core.mrv.exports.formats import FORMATS, SCI, export_record
+    from mrv_core.mrv.exports.formats import CSV, FORMATS, SCI, export_record, export_table
     from mrv_core.mrv.exports.sci import Declared
     from mrv_core.mrv.storage import read_record_file
     from mrv_core.mrv.verification import read_record
@@ -166,8 +173,12 @@ def _export_record(
         raise ConfigurationError(said, hint=f"choose one with --format: {', '.join(FORMATS)}")
     if form != SCI and any(each is not None for each in declared):
         raise ConfigurationError("--embodied-g, --functional-unit and --units are for --format sci")
-    record, _ = read_record(read_record_file(path), what=str(path))
-    text = export_record(record, form, Declared(*declared))
+    if form != CSV and len(paths) > 1:
+        raise ConfigurationError(f"--format {form} is of one record", hint="export each, or all of them with csv")
+    if output is not None and os.path.realpath(output) in map(os.path.realpath, paths):
+        raise ConfigurationError(f"{output} is the record itself", hint="name another file with -o")
+    found = [read_record(read_record_file(path), what=str(path))[0] for path in paths]
+    text = export_table(found) if form == CSV else export_record(found[0], form, Declared(*declared))
     if output is None:
         print(text, end="")
     else:

@@ -17,6 +17,7 @@ from mrv_core.errors import FormatError
 UJ_PER_UWH: Final = 3600
 """1 µWh = 3600 µJ, and 1 mW for 1 ms is 1 µJ."""
 UWH_PER_KWH: Final = 10**9
+MG_PER_T: Final = 10**9
 MG_PER_KG: Final = 10**6
 MG_PER_G: Final = 10**3
 PERMILLE: Final = 1000
@@ -38,19 +39,34 @@ def co2e_mg(energy_uwh: int, factor_mg_per_kwh: int, pue_permille: int) -> int:
     return round(Fraction(energy_uwh * factor_mg_per_kwh * pue_permille, UWH_PER_KWH * PERMILLE))
 
 
-def kwh(energy_uwh: int) -> float:
+def kwh(energy_uwh: int | Fraction) -> float:
     """Return an energy in kWh, for people and for formats of others."""
-    return energy_uwh / UWH_PER_KWH
+    return float(Fraction(energy_uwh) / UWH_PER_KWH)
 
 
-def kg(mass_mg: int) -> float:
+def tonnes(mass_mg: int | Fraction) -> float:
+    """Return a mass in t, for formats of others."""
+    return float(Fraction(mass_mg) / MG_PER_T)
+
+
+def kg(mass_mg: int | Fraction) -> float:
     """Return a mass in kg, for people and for formats of others."""
-    return mass_mg / MG_PER_KG
+    return float(Fraction(mass_mg) / MG_PER_KG)
 
 
-def grams(mass_mg: int) -> float:
+def grams(mass_mg: int | Fraction) -> float:
     """Return a mass in g, for people and for formats of others."""
-    return mass_mg / MG_PER_G
+    return float(Fraction(mass_mg) / MG_PER_G)
+
+
+def exact(value: float, per_unit: int) -> Fraction:
+    """Return a stated number in base units, as it is written and not as the nearest float: 0.1 kg is 100 000 mg.
+
+    Args:
+        value: Finite.
+        per_unit: Base units in one of the stated unit.
+    """
+    return Fraction(str(value)) * per_unit
 
 
 def to_base(value: float, per_unit: int, what: str) -> int:
@@ -66,4 +82,4 @@ def to_base(value: float, per_unit: int, what: str) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise FormatError(f"{what} must be a number from zero on, not {value!r:.80}")
-    return round(Fraction(str(value)) * per_unit)
+    return round(exact(value, per_unit))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -17,11 +17,12 @@ from mrv_core.mrv.exports.table import to_csv
 from mrv_core.mrv.record import MrvRecord
 from mrv_core.mrv.schema_0_1 import MrvRecord01
 
+CSV: Final = "csv"
 SCI: Final = "sci"
 FORMATS: Final[Mapping[str, Callable[[Facts, Declared], str]]] = MappingProxyType(
     {
         "boamps": lambda facts, _: to_boamps(facts),
-        "csv": lambda facts, _: to_csv(facts),
+        CSV: lambda facts, _: to_csv([facts]),
         "cyclonedx": lambda facts, _: to_cyclonedx(facts),
         "hf-model-card": lambda facts, _: to_model_card(facts),
         "latex": lambda facts, _: to_latex(facts),
@@ -42,3 +43,12 @@ def export_record(record: MrvRecord | MrvRecord01, name: str, declared: Declared
         FormatError: the format asks for what the record does not have.
     """
     return FORMATS[name](facts_of(record), declared or Declared())
+
+
+def export_table(records: Sequence[MrvRecord | MrvRecord01]) -> str:
+    """Write records as the rows of one CSV table, in their order.
+
+    Args:
+        records: Of either schema, one or more.
+    """
+    return to_csv([facts_of(record) for record in records])
