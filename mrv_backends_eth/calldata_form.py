@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 class CalldataForm:
     """A transaction of its sender to itself, whose data are a tag and the commitment. Metadata are not sent."""
 
-    searches = False  # no index leads from a commitment to a transaction
+    @property
+    def name(self) -> str:
+        """See `Form`."""
+        return "calldata"
 
     def target(self, sender: bytes) -> bytes:
         """Return the sender. See `Form`."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from mrv_core.driver import Capabilities, Deployment
+from mrv_core.driver import Capabilities, Deployment, Registration
 from mrv_core.hashing import Digest
 from mrv_core.models import Metadata, Receipt, ReceiptState
 
@@ -53,6 +53,21 @@ class Sighting:
     confirmations: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     trusts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the registry has under an id.
+
+    Attributes:
+        transaction_hash: Of the registration in question, 32 bytes, where there is one.
+        others: What else is registered, see `mrv_core.driver.Registered`.
+        submitters: How many have registered the id.
+    """
+
+    transaction_hash: bytes | None
+    others: tuple[Registration, ...]
+    submitters: int
 
 
 class Chain(Protocol):
@@ -117,11 +132,18 @@ class Chain(Protocol):
             was_refused: Whether the chain refused it, so that there is nothing to wait for.
         """
 
-    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
+    def are_new(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[bool]:
         """Tell of each commitment whether our key has certainly not anchored it, and has nothing of it on its way."""
 
-    def find(self, commitment: Digest) -> bytes | None:
-        """Return the hash of the transaction with which our own key first anchored a commitment, or None."""
+    def find(self, commitment: Digest, metadata: Metadata) -> bytes | None:
+        """Return the hash of the transaction with which our own key first anchored a commitment, or None.
+
+        Raises:
+            SubmissionRejectedError: our key registered another hash under its MRV id.
+        """
+
+    def find_registered(self, mrv_id: str, commitment: Digest) -> Found:
+        """Ask the registry what is registered under an id; only where `Capabilities.registers` is set."""
 
     def deploy(self, contract: str) -> Deployment:
         """Deploy a contract of this project by name."""

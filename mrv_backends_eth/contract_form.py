@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Anchoring in the MLProvenance contract of a real chain."""
+"""Anchoring in a contract of a real chain that keeps statements: MLProvenance, or MRVRegistry for what has an id."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mrv_backends_eth import contract as mlprovenance
 from mrv_backends_eth import values
-from mrv_backends_eth.contract_queries import ContractQueries
+from mrv_backends_eth.contract_queries import ContractQueries, Event, Statement
 from mrv_backends_eth.finality import Finality, Tip
 from mrv_backends_eth.form import Anchored, FailedTransactionError
 from mrv_backends_eth.headers import Header
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.node import Block, Call, Node, Position, SeenReceipt, SeenTransaction
-from mrv_backends_eth.state_evidence import (
-    ProvenRecord,
-    parse_state_evidence,
-    verify_state_evidence,
-)
+from mrv_backends_eth.state_evidence import ProvenRecord
 from mrv_backends_eth.transactions import Transaction
 from mrv_core.errors import AnchorNotFoundError, BackendUnavailableError, VerificationError
 from mrv_core.hashing import Digest
@@ -28,45 +23,34 @@ from mrv_core.transport import RpcError
 if TYPE_CHECKING:
     from mrv_backends_eth.writing import Writer
 
-_NO_KEY = bytes(32)
-
 
 class ContractForm:
-    """A call of `storeHash`, and the record that the contract keeps.
+    """A call of the contract, and the record that it keeps.
 
     Args:
-        address: The contract, 20 bytes; None where the settings do not name it.
-        network: Configured name of the network, for messages.
+        queries: The contract.
     """
 
-    searches = True
-
-    def __init__(self, address: bytes | None, network: str) -> None:
-        self.queries = ContractQueries(address, network)
+    def __init__(self, queries: ContractQueries) -> None:
+        self.queries = queries
 
     @property
-    def address(self) -> bytes:
-        """Address of the contract, 20 bytes.
-
-        Raises:
-            ConfigurationError: the settings do not name it.
-        """
-        return self.queries.address
+    def name(self) -> str:
+        """Name of the contract. See `Form`."""
+        return self.queries.contract
 
     def target(self, sender: bytes) -> bytes:
         """Return the contract. See `Form`."""
-        return self.address
+        return self.queries.address
 
     def payload(self, writer: Writer, commitment: Digest, metadata: Metadata) -> bytes:
         """Return the data of the call. See `Form`."""
-        return writer.store_hash(commitment.value, mlprovenance.label(commitment, metadata))
+        return self.queries.payload(writer, self.queries.statement(commitment, metadata))
 
     def commitment(self, transaction: Transaction) -> Digest | None:
         """Return what a call states. See `Form`."""
-        decoded = mlprovenance.decode_store_hash(transaction.input)
-        if decoded is None or not self.queries.is_at(transaction.to):
-            return None
-        return mlprovenance.commitment_of(*decoded)
+        stated = self._stated(transaction)
+        return None if stated is None else stated.commitment
 
     def usability_calls(self, *, with_proof: bool) -> list[Call]:
         """Ask for the code, and for some proof. See `Form`."""
@@ -81,36 +65,33 @@ class ContractForm:
     ) -> Anchored:
         """Collect the account and storage proof at the transaction's block, or a later one. See `Form`."""
         position, receipt = _included(node, seen, receipt)
-        event = self.queries.event_in(receipt)
-        submitter = event.submitter if event is not None else bytes(20)
-        block_answer, proof = node.ask(
-            *self.queries.block_and_proof_calls(submitter, commitment.value, position.number)
-        )
+        event = self._event(seen.transaction, receipt)
+        asked = event or Event(bytes(20), Statement(commitment, ""))
+        block_answer, proof = node.ask(*self._block_and_proof_calls(asked, position.number))
         block = _same(node, node.block(block_answer, position.number), position)
-        if not receipt.succeeded or event is None or event.commitment != commitment:
+        if event is None or event.statement.commitment != commitment:
             why = _why_failed(seen.transaction, receipt)
             raise FailedTransactionError(seen.transaction, commitment, position.number, why)
         if isinstance(proof, RpcError):  # the node does not keep the state of old blocks
             number = max(tip.final, position.number + 1)
-            later, proof = node.ask(*self.queries.block_and_proof_calls(submitter, commitment.value, number))
+            later, proof = node.ask(*self._block_and_proof_calls(event, number))
             shown = node.block(later, number)
         else:
             shown = block
-        evidence = self.queries.evidence(node, shown, submitter, proof)
+        evidence = self.queries.evidence(node, shown, event, proof).to_json()
         with node.understood():
-            proven = verify_state_evidence(evidence, commitment.value)
-            self._check_earlier(node, proven, commitment, block.header)
-        return self._anchored(seen.transaction, commitment, proven, block.header, evidence.to_json())
+            proven = self._proven(evidence, seen.transaction, receipt, commitment)
+            self._check_earlier(node, proven, event.statement, block.header)
+        return self._anchored(event.statement, proven, block.header, evidence)
 
     def check(self, node: Node, finality: Finality, transaction_hash: bytes, receipt: Receipt) -> tuple[Anchored, Tip]:
         """Recompute the record, then ask for the block and the transaction. See `Form`."""
-        evidence = parse_state_evidence(receipt.evidence)
-        if evidence.contract != self.address:
+        proven = self.queries.prove(receipt.evidence, receipt.commitment)
+        if proven.contract != self.queries.address:
             raise VerificationError(
-                f"the evidence is about the contract {values.address_text(evidence.contract)}, "
-                f"not about {values.address_text(self.address)}"
+                f"the evidence is about the contract {values.address_text(proven.contract)}, "
+                f"not about {values.address_text(self.queries.address)}"
             )
-        proven = verify_state_evidence(evidence, receipt.commitment.value)
         transaction, receipt_answer, block, *ends = node.ask(
             ("eth_getTransactionByHash", [to_hex(transaction_hash)]),
             ("eth_getTransactionReceipt", [to_hex(transaction_hash)]),
@@ -125,13 +106,20 @@ class ContractForm:
                 f"{node.name} has no transaction {receipt.reference} in its chain",
                 hint="a node that keeps no index of old transactions cannot find it; ask one that does",
             )
-        if self.commitment(seen.transaction) != receipt.commitment:
+        stated = self._stated(seen.transaction)
+        if stated is None or stated.commitment != receipt.commitment:
             raise VerificationError(f"{receipt.reference} does not anchor {receipt.commitment}")
         position, done = _included(node, seen, node.receipt(receipt_answer, transaction_hash))
-        self._check_event(done, receipt, proven)
+        self._check_event(seen.transaction, done, receipt, stated, proven)
         header = self._block_of(node, position, proven.header)
-        self._check_earlier(node, proven, receipt.commitment, header)
-        return self._anchored(seen.transaction, receipt.commitment, proven, header, receipt.evidence), tip
+        self._check_earlier(node, proven, stated, header)
+        return self._anchored(stated, proven, header, receipt.evidence), tip
+
+    def _stated(self, transaction: Transaction) -> Statement | None:
+        return self.queries.read_call(transaction.input) if self.queries.is_at(transaction.to) else None
+
+    def _block_and_proof_calls(self, event: Event, number: int) -> list[Call]:
+        return self.queries.block_and_proof_calls(event.submitter, event.statement, number)
 
     def _block_of(self, node: Node, position: Position, shown: Header) -> Header:
         """Return the header of a transaction's block, which the evidence must not be older than."""
@@ -147,17 +135,40 @@ class ContractForm:
             )
         return header
 
-    def _check_event(self, done: SeenReceipt, receipt: Receipt, proven: ProvenRecord) -> None:
-        event = self.queries.event_in(done) if done.succeeded else None
-        if event is None or event.commitment != receipt.commitment:
+    def _event(self, transaction: Transaction, receipt: SeenReceipt) -> Event | None:
+        """Return what a transaction made the contract record, now or, where it repeats a statement, earlier."""
+        if not receipt.succeeded:
+            return None
+        event, stated = self.queries.event_in(receipt), self._stated(transaction)
+        if event is None and stated is not None and self.queries.repeats_silently:
+            return Event(transaction.sender(), stated)
+        return event
+
+    def _proven(
+        self, evidence: dict[str, Any], transaction: Transaction, receipt: SeenReceipt, commitment: Digest
+    ) -> ProvenRecord:
+        try:
+            return self.queries.prove(evidence, commitment)
+        except VerificationError as error:
+            if self.queries.event_in(receipt) is not None:
+                raise
+            raise FailedTransactionError(transaction, commitment, receipt.block_number, error.message) from error
+
+    def _check_event(
+        self, transaction: Transaction, done: SeenReceipt, receipt: Receipt, stated: Statement, proven: ProvenRecord
+    ) -> None:
+        event = self._event(transaction, done)
+        if event is None or event.statement != stated:
             raise VerificationError(f"the transaction {receipt.reference} failed, or made the contract record nothing")
+        if not proven.is_of(stated.text):
+            raise VerificationError(f"{receipt.reference} is about {stated.text}, the evidence is not")
         if event.submitter != proven.submitter:
             raise VerificationError(
                 f"{receipt.reference} was sent by {values.address_text(event.submitter)}, "
                 f"the evidence is about {values.address_text(proven.submitter)}"
             )
 
-    def _check_earlier(self, node: Node, proven: ProvenRecord, commitment: Digest, header: Header) -> None:
+    def _check_earlier(self, node: Node, proven: ProvenRecord, stated: Statement, header: Header) -> None:
         """Check the record's time against the chain: whoever deploys the contract's code can fill in its storage.
 
         Raises:
@@ -167,37 +178,33 @@ class ContractForm:
         if first.block_number > header.number:
             raise VerificationError("the contract's record is younger than the transaction")
         if first.block_number == header.number:
-            earlier, stated = header, True
+            earlier, confirmed = header, True
         else:
             block, logs = node.ask(
                 ("eth_getBlockByNumber", [hex(first.block_number), False]),
-                self.queries.events_call(proven.submitter, commitment.value, first.block_number),
+                self.queries.events_call(proven.submitter, stated, first.block_number),
             )
             found = node.block(block, first.block_number)
             if found is None:
                 raise BackendUnavailableError(f"{node.name} has no block {first.block_number}", retryable=True)
             earlier = found.header
-            stated = bool(self.queries.read_events(node, logs, proven.submitter, commitment.value))
-        if not stated or earlier.timestamp != first.timestamp:
+            confirmed = bool(self.queries.read_events(node, logs, proven.submitter, stated))
+        if not confirmed or earlier.timestamp != first.timestamp:
             raise VerificationError(
                 f"the contract dates the record to block {first.block_number}, which does not confirm it",
                 hint="the contract was not deployed as this project does it; its records are not to be trusted",
             )
 
-    def _anchored(
-        self,
-        transaction: Transaction,
-        commitment: Digest,
-        proven: ProvenRecord,
-        header: Header,
-        evidence: dict[str, Any],
-    ) -> Anchored:
-        _, text = mlprovenance.decode_store_hash(transaction.input) or (b"", "")
-        facts: dict[str, Any] = {"contract": values.address_text(self.address), "metadata": text}
+    def _anchored(self, stated: Statement, proven: ProvenRecord, header: Header, evidence: dict[str, Any]) -> Anchored:
+        facts: dict[str, Any] = {
+            "contract": values.address_text(proven.contract),
+            **self.queries.facts(stated),
+            **proven.facts(),
+        }
         if proven.first.block_number != header.number:
             facts["first_block"] = proven.first.block_number
         return Anchored(
-            commitment=commitment,
+            commitment=stated.commitment,
             submitter=proven.submitter,
             number=header.number,
             proven_in=proven.header.number,

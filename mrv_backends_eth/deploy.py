@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mrv_backends_eth import rlp, values
 from mrv_backends_eth.contract import artifact
-from mrv_backends_eth.contract_form import ContractForm
+from mrv_backends_eth.contract_queries import ContractQueries
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.keccak import keccak256
 from mrv_backends_eth.node import Node, SeenReceipt
@@ -28,7 +28,7 @@ def deploy(
     name: str,
     node: Node,
     signing: Signing,
-    provenance: ContractForm,
+    provenance: ContractQueries,
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -39,7 +39,7 @@ def deploy(
         name: Name of the contract.
         node: Where.
         signing: Signs the transaction.
-        provenance: The contract that others refer to.
+        provenance: MLProvenance, which other contracts refer to.
         sleep: Called with seconds between two looks.
         clock: Monotonic seconds.
 
@@ -72,7 +72,7 @@ def deploy(
     )
 
 
-def _arguments(compiled: dict[str, Any], provenance: ContractForm) -> list[bytes]:
+def _arguments(compiled: dict[str, Any], provenance: ContractQueries) -> list[bytes]:
     """Return what the constructor takes: nothing, or the address of MLProvenance."""
     constructors = [entry for entry in compiled["abi"] if entry["type"] == "constructor"]
     kinds = [parameter["internalType"] for entry in constructors for parameter in entry["inputs"]]

@@ -14,7 +14,7 @@ from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.keccak import keccak256
 from mrv_backends_eth.pending_evidence import is_pending
 from mrv_backends_eth.settings import EthereumSettings
-from mrv_core.driver import EMBEDDED, Capabilities, Deployment, DriverContext
+from mrv_core.driver import EMBEDDED, Capabilities, Deployment, DriverContext, Registered
 from mrv_core.errors import FormatError, MrvError, VerificationError
 from mrv_core.hashing import Digest
 from mrv_core.models import DriverStatus, Metadata, Prepared, Receipt, VerifiedAnchor, utc_now
@@ -25,7 +25,7 @@ _CLAIMS: Final = ("format", "network", "driver", "network_id", "embedded")
 
 
 class EthereumDriver:
-    """An `AnchorDriver`, and a replacing, searching, pipelining and deploying one on real chains.
+    """An `AnchorDriver`, and a replacing, searching, pipelining, registering and deploying one on real chains.
 
     Reading and verifying load neither web3 nor an EVM. Nothing is asked or opened until it is needed.
 
@@ -67,9 +67,9 @@ class EthereumDriver:
         pairs = zip(prepared, seen, strict=True)
         return [None if sighting is None else self._submitted(each, sighting) for each, sighting in pairs]
 
-    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
+    def are_new(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[bool]:
         """Ask the contract for our own records. See `PipeliningDriver`."""
-        return self._chain.are_new(commitments)
+        return self._chain.are_new(anchors)
 
     def lookup(self, reference: str) -> Receipt:
         """Find an anchor by its transaction hash, `0x` and 64 lower-case digits. See `AnchorDriver`."""
@@ -90,8 +90,14 @@ class EthereumDriver:
 
     def find(self, commitment: Digest, metadata: Metadata) -> Receipt | None:
         """Ask the contract for our own record of a commitment. See `SearchingDriver`."""
-        transaction_hash = self._chain.find(commitment)
+        transaction_hash = self._chain.find(commitment, metadata)
         return None if transaction_hash is None else self.lookup(to_hex(transaction_hash))
+
+    def find_registered(self, mrv_id: str, commitment: Digest) -> Registered:
+        """Ask the registry what is registered under an id. See `RegisteringDriver`."""
+        found = self._chain.find_registered(mrv_id, commitment)
+        receipt = None if found.transaction_hash is None else self.lookup(to_hex(found.transaction_hash))
+        return Registered(receipt=receipt, others=found.others, submitters=found.submitters)
 
     def deploy_contract(self, contract: str = "MLProvenance") -> Deployment:
         """Deploy a contract of this project. See `DeployingDriver`."""

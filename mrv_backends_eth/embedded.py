@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mrv_backends_eth.chain import EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, Sighting, SignedTransaction
+from mrv_backends_eth.chain import EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, Found, Sighting, SignedTransaction
 from mrv_backends_eth.contract import label
 from mrv_backends_eth.evidence import ProvenAnchor, parse_evidence, verify_evidence
 from mrv_backends_eth.hexadecimal import to_hex
@@ -65,6 +65,11 @@ class EmbeddedChain:
         Raises:
             ConfigurationError: they name another chain id or contract than every embedded chain has, or another mode.
         """
+        if settings.registry_address is not None:
+            raise ConfigurationError(
+                f"{context.network}.registry_address: the embedded chain has no registry",
+                hint="leave registry_address out, or set rpc_url to the URL of a node",
+            )
         address = settings.contract_address
         for key, configured, actual in (
             ("chain_id", settings.chain_id, CHAIN_ID),
@@ -132,13 +137,17 @@ class EmbeddedChain:
         """Nothing ever waits here. See `Chain`."""
         return None
 
-    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
+    def are_new(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[bool]:
         """Every anchor is signed by another key, so nothing can be told. See `Chain`."""
-        return [False] * len(commitments)
+        return [False] * len(anchors)
 
-    def find(self, commitment: Digest) -> bytes | None:
+    def find(self, commitment: Digest, metadata: Metadata) -> bytes | None:
         """Every anchor is signed by another key, so there is none to search for. See `Chain`."""
         return None
+
+    def find_registered(self, mrv_id: str, commitment: Digest) -> Found:
+        """There is no registry: an id that only this folder keeps would bind nobody. See `Chain`."""
+        return Found(None, (), 0)
 
     def deploy(self, contract: str) -> Deployment:
         """Refuse: the first anchor deploys what is needed. See `Chain`."""

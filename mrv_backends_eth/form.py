@@ -56,7 +56,9 @@ class FailedTransactionError(Exception):
 class Form(Protocol):
     """One form. Has no state but its settings."""
 
-    searches: bool
+    @property
+    def name(self) -> str:
+        """What keeps it, for people: a contract's name."""
 
     def target(self, sender: bytes) -> bytes:
         """Return the receiver, 20 bytes, of a transaction that anchors.

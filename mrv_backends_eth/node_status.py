@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from itertools import chain
 from typing import Any, Final
 
 from mrv_backends_eth import values
@@ -24,17 +25,19 @@ _STALE_S: Final = 3600
 _LIBRARIES: Final = ("web3", "eth_account")
 
 
-def describe(node: Node, wallet: Wallet, form: Form, finality: Callable[[], Finality]) -> tuple[bool, str]:
+def describe(node: Node, wallet: Wallet, forms: Sequence[Form], finality: Callable[[], Finality]) -> tuple[bool, str]:
     """Return whether anchoring could be tried now, and one line for people.
 
     Raises:
         MrvError: the node cannot be asked, or is on another chain.
     """
     address = wallet.address()
-    usability = form.usability_calls(with_proof=True)
+    usability = [form.usability_calls(with_proof=True) for form in forms]
     balance: list[Call] = [] if address is None else [("eth_getBalance", [to_hex(address), "latest"])]
     tips = finality()
-    answers = node.ask(("eth_syncing", ()), ("net_peerCount", ()), *balance, *usability, *tips.calls)
+    answers = node.ask(
+        ("eth_syncing", ()), ("net_peerCount", ()), *balance, *chain.from_iterable(usability), *tips.calls
+    )
     head = tips.read(node, answers[-len(tips.calls) :]).head.header
     chain_id = node.chain_id()
     facts = [f"chain {name_of(chain_id)} at block {head.number}"]
@@ -49,7 +52,10 @@ def describe(node: Node, wallet: Wallet, form: Form, finality: Callable[[], Fina
         problems.append("no key: it can verify, not anchor")
     else:
         _describe_account(node, address, node.number(answers[2], "balance"), facts, problems)
-    _describe_form(node, form, answers[2 + len(balance) : 2 + len(balance) + len(usability)], facts, problems)
+    start = 2 + len(balance)
+    for form, calls in zip(forms, usability, strict=True):
+        _describe_form(node, form, answers[start : start + len(calls)], facts, problems)
+        start += len(calls)
     return not problems, "; ".join([*problems, *facts])
 
 
@@ -65,4 +71,4 @@ def _describe_form(node: Node, form: Form, answers: list[Any], facts: list[str],
         problems.append(error.message)
     else:
         if answers:
-            facts.append("the contract is there")
+            facts.append(f"{form.name} is there")

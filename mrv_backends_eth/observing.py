@@ -6,13 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mrv_backends_eth import values
-from mrv_backends_eth.calldata_evidence import CALLDATA_FORMAT
-from mrv_backends_eth.calldata_form import CalldataForm
 from mrv_backends_eth.chain import Sighting
 from mrv_backends_eth.chains import LOCALHOST
-from mrv_backends_eth.contract_form import ContractForm
 from mrv_backends_eth.finality import Finality, Tip
-from mrv_backends_eth.form import Anchored, FailedTransactionError, Form
+from mrv_backends_eth.form import Anchored, FailedTransactionError
+from mrv_backends_eth.forms import Forms
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.node import Node, SeenReceipt, SeenTransaction
 from mrv_backends_eth.pending_evidence import PendingEvidence
@@ -37,18 +35,14 @@ class Observer:
 
     Args:
         node: Where.
-        contract: Reads calls of the contract.
-        calldata: Reads commitments in transactions' data.
+        forms: Read what transactions anchor.
         settings: What is final, and which chain it has to be.
         network: Configured name, for messages.
     """
 
-    def __init__(
-        self, node: Node, contract: ContractForm, calldata: CalldataForm, settings: EthereumSettings, network: str
-    ) -> None:
+    def __init__(self, node: Node, forms: Forms, settings: EthereumSettings, network: str) -> None:
         self._node = node
-        self._contract = contract
-        self._calldata = calldata
+        self._forms = forms
         self._settings = settings
         self._network = network
 
@@ -70,13 +64,6 @@ class Observer:
             finality.read(self._node, ends),
         )
 
-    def read(self, transaction: Transaction) -> tuple[Form, Digest] | tuple[None, None]:
-        """Return what a transaction anchors in either form, whatever the settings' mode is now."""
-        for form in (self._contract, self._calldata):
-            if (commitment := form.commitment(transaction)) is not None:
-                return form, commitment
-        return None, None
-
     def sighting(self, observed: Observation, transaction_hash: bytes) -> Sighting:
         """Say what a transaction anchors.
 
@@ -87,11 +74,11 @@ class Observer:
         seen = observed.seen
         if seen is None:
             raise AnchorNotFoundError(f"{self._node.name} has no transaction {to_hex(transaction_hash)}")
-        form, commitment = self.read(seen.transaction)
+        form, commitment = self._forms.read(seen.transaction)
         if form is None or commitment is None:
             raise AnchorNotFoundError(
-                f"transaction {to_hex(transaction_hash)} is no anchor: it neither calls storeHash of the configured "
-                "contract, nor carries a commitment to its own sender"
+                f"transaction {to_hex(transaction_hash)} is no anchor: it neither calls storeHash or registerMRV of "
+                "the configured contracts, nor carries a commitment to its own sender"
             )
         if seen.position is None:
             return self.waiting(seen.transaction, commitment)
@@ -118,8 +105,7 @@ class Observer:
 
     def check(self, transaction_hash: bytes, receipt: Receipt) -> Sighting:
         """Recompute a receipt from its evidence of a block, and ask the node. See `Form.check`."""
-        is_calldata = receipt.evidence.get("format") == CALLDATA_FORMAT
-        form: Form = self._calldata if is_calldata else self._contract
+        form = self._forms.of_evidence(receipt.evidence)
         anchored, tip = form.check(self._node, self.finality(), transaction_hash, receipt)
         return self._shown(anchored, tip)
 

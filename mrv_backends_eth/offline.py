@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mrv_backends_eth import contract as mlprovenance
+from mrv_backends_eth import registry_contract as registry
 from mrv_backends_eth import values
 from mrv_backends_eth.calldata_evidence import (
     CALLDATA_FORMAT,
@@ -24,7 +25,8 @@ from mrv_backends_eth.evidence import parse_evidence, verify_evidence
 from mrv_backends_eth.headers import Header
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.pending_evidence import is_pending, parse_pending_evidence
-from mrv_backends_eth.state_evidence import STATE_FORMAT, parse_state_evidence, verify_state_evidence
+from mrv_backends_eth.registry_evidence import REGISTRY_FORMAT, parse_registry_evidence, verify_registry_evidence
+from mrv_backends_eth.state_evidence import STATE_FORMAT, ProvenRecord, parse_state_evidence, verify_state_evidence
 from mrv_backends_eth.transactions import Transaction
 from mrv_core.driver import TrustedFacts
 from mrv_core.errors import VerificationError
@@ -99,13 +101,13 @@ def _pending(receipt: Receipt) -> ExaminedReceipt:
     if receipt.state is not ReceiptState.PENDING or receipt.block_time is not None:
         raise VerificationError(f"the receipt claims to be {receipt.state}, and has no evidence of a block")
     transaction = parse_pending_evidence(receipt.evidence, bytes.fromhex(receipt.reference[2:]))
-    if transaction is not None:
-        _check_waiting(receipt, transaction)
+    facts = {} if transaction is None else _check_waiting(receipt, transaction)
     return ExaminedReceipt(
         network_id=receipt.network_id,
         reference=receipt.reference,
         commitment=receipt.commitment,
         state=ReceiptState.PENDING,
+        facts=facts,
         remaining=(
             f"whether transaction {receipt.reference} is in the chain {receipt.network_id} and anchors "
             f"{receipt.commitment}: the receipt was written before that was known",
@@ -113,11 +115,19 @@ def _pending(receipt: Receipt) -> ExaminedReceipt:
     )
 
 
-def _check_waiting(receipt: Receipt, transaction: Transaction) -> None:
-    called = mlprovenance.decode_store_hash(transaction.input)
-    stated = mlprovenance.commitment_of(*called) if called is not None else decode_payload(transaction)
+def _check_waiting(receipt: Receipt, transaction: Transaction) -> dict[str, Any]:
+    """Check that the transaction would anchor the commitment, and return what else it says."""
+    stated: Digest | None
+    facts: dict[str, Any] = {}
+    if (called := mlprovenance.decode_store_hash(transaction.input)) is not None:
+        stated = mlprovenance.commitment_of(*called)
+    elif (registered := registry.decode_register_mrv(transaction.input)) is not None:
+        stated, facts = Digest("sha256", registered[1]), {"mrv_id": registered[0]}
+    else:
+        stated = decode_payload(transaction)
     if stated != receipt.commitment or receipt.network_id != f"eip155:{transaction.chain_id}":
         raise VerificationError(f"transaction {receipt.reference} does not anchor {receipt.commitment} there")
+    return facts
 
 
 def _settle(receipt: Receipt, header: Header, trusted: TrustedFacts) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -133,12 +143,23 @@ def _settle(receipt: Receipt, header: Header, trusted: TrustedFacts) -> tuple[tu
 
 def _show_state(receipt: Receipt) -> _Shown:
     evidence = parse_state_evidence(receipt.evidence)
-    proven = verify_state_evidence(evidence, receipt.commitment.value)
+    return _show_record(receipt, verify_state_evidence(evidence, receipt.commitment.value))
+
+
+def _show_registry(receipt: Receipt) -> _Shown:
+    if receipt.commitment.algorithm != _DEFAULT_ALGORITHM:
+        raise VerificationError(f"MRVRegistry keeps SHA-256 hashes, not {receipt.commitment}")
+    evidence = parse_registry_evidence(receipt.evidence)
+    return _show_record(receipt, verify_registry_evidence(evidence, receipt.commitment.value))
+
+
+def _show_record(receipt: Receipt, proven: ProvenRecord) -> _Shown:
     contract = values.address_text(proven.contract)
     facts = {
         "contract": contract,
         "submitter": values.address_text(proven.submitter),
         "transaction": "named by the receipt; its record is proven, the transaction itself is not",
+        **proven.facts(),
     }
     remaining = []
     if not proven.is_dated_by_header:
@@ -188,4 +209,9 @@ def _compare_reference(receipt: Receipt, transaction_hash: bytes) -> None:
         raise VerificationError(f"the evidence is about the transaction {to_hex(transaction_hash)}")
 
 
-_SHOW: Final = {_EMBEDDED_FORMAT: _show_embedded, STATE_FORMAT: _show_state, CALLDATA_FORMAT: _show_calldata}
+_SHOW: Final = {
+    _EMBEDDED_FORMAT: _show_embedded,
+    STATE_FORMAT: _show_state,
+    REGISTRY_FORMAT: _show_registry,
+    CALLDATA_FORMAT: _show_calldata,
+}

@@ -14,17 +14,19 @@ from typing import Any
 
 from mrv_backends_eth import values
 from mrv_backends_eth.absence import Fate, conflict, explain, fate
-from mrv_backends_eth.calldata_form import CalldataForm
-from mrv_backends_eth.chain import Sighting, SignedTransaction
+from mrv_backends_eth.chain import Found, Sighting, SignedTransaction
 from mrv_backends_eth.contract_form import ContractForm
 from mrv_backends_eth.deploy import deploy
 from mrv_backends_eth.form import FailedTransactionError, Form
+from mrv_backends_eth.forms import Forms
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.keys import Wallet
 from mrv_backends_eth.node import Node
 from mrv_backends_eth.node_status import describe
 from mrv_backends_eth.observing import Observer
 from mrv_backends_eth.pending_evidence import is_pending, parse_pending_evidence
+from mrv_backends_eth.registered import find_registered
+from mrv_backends_eth.searching import are_new, find
 from mrv_backends_eth.settings import EthereumSettings
 from mrv_backends_eth.signing import Signing
 from mrv_backends_eth.transactions import Transaction
@@ -32,7 +34,6 @@ from mrv_core.driver import Capabilities, Deployment
 from mrv_core.errors import (
     AnchorNotFoundError,
     BackendError,
-    BackendUnavailableError,
     ConfigurationError,
     FormatError,
     VerificationError,
@@ -63,18 +64,17 @@ class RpcChain:
         client = JsonRpcClient(self._transport)
         self._node = Node(client, settings.chain_id, network)
         self._wallet = Wallet(settings, network)
-        self._contract = ContractForm(_address(settings.contract_address), network)
-        calldata = CalldataForm()
-        self._form: Form = self._contract if settings.mode == "contract" else calldata
-        self._observer = Observer(self._node, self._contract, calldata, settings, network)
-        self._signing = Signing(client, self._node, self._wallet, self._form, settings, network)
+        self._forms = Forms(settings, network)
+        self._observer = Observer(self._node, self._forms, settings, network)
+        self._signing = Signing(client, self._node, self._wallet, self._forms, settings, network)
         self.capabilities = Capabilities(
             attests_time=True,
             embedded=False,
             mines_later=True,
             replaces=True,
-            searches=self._form.searches,
-            pipelines=self._form.searches,  # which asks what the journal may not know
+            searches=any(isinstance(form, ContractForm) for form in self._forms.in_use),
+            pipelines=isinstance(self._forms.main, ContractForm),  # which asks what the journal may not know
+            registers=self._forms.registers,
         )
 
     def network_id(self) -> str:
@@ -102,7 +102,7 @@ class RpcChain:
             failure = error
         observed = self._observer.observe(parsed.hash)
         if observed.seen is None:
-            raise explain(self._node, self._form, parsed, observed.tip, failure, self._network)
+            raise explain(self._node, self._form_of(parsed), parsed, observed.tip, failure, self._network)
         self._signing.note_sent(parsed)
         return self._observer.own(observed, parsed.hash)
 
@@ -137,7 +137,7 @@ class RpcChain:
         observed = self._observer.observe(transaction_hash)
         waiting = parse_pending_evidence(receipt.evidence, transaction_hash)
         if observed.seen is None and waiting is not None:
-            if fate(self._node, self._form, waiting, observed.tip) is Fate.TAKEN_FOR_GOOD:
+            if fate(self._node, self._form_of(waiting), waiting, observed.tip) is Fate.TAKEN_FOR_GOOD:
                 raise conflict(self._network, waiting)
         return self._observer.own(observed, transaction_hash)
 
@@ -152,69 +152,54 @@ class RpcChain:
             seen = replace(seen, facts={"submitter": values.address_text(waiting.sender())})
         return self._with_submitter_checked(seen)
 
-    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
+    def are_new(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[bool]:
         """Ask the contract for our own records, those of transactions that wait included. See `Chain`."""
-        submitter = self._wallet.address()
-        if submitter is None or not self._form.searches:
-            return [False] * len(commitments)
-        queries = self._contract.queries
-        used, sent, *records = self._node.ask(
-            ("eth_getTransactionCount", [to_hex(submitter), "latest"]),
-            ("eth_getTransactionCount", [to_hex(submitter), "pending"]),
-            *(queries.record_call(submitter, each.value, at) for each in commitments for at in ("latest", "pending")),
-        )
-        nothing_waits = self._node.number(used, "nonce") == self._node.number(sent, "nonce")
-        pairs = zip(records[::2], records[1::2], strict=True)
-        return [self._is_new(now, soon, nothing_waits=nothing_waits) for now, soon in pairs]
+        submitter, main = self._wallet.address(), self._forms.main
+        if submitter is None or not isinstance(main, ContractForm):
+            return [False] * len(anchors)
+        # What goes to the registry, or cannot be stated at all, is left to go one by one.
+        plain = [anchor for anchor in anchors if self._forms.of(anchor[1]) is main]
+        stated = [main.queries.statement(commitment, metadata) for commitment, metadata in plain]
+        new = iter(are_new(self._node, main.queries, submitter, stated))
+        return [self._forms.of(metadata) is main and next(new) for _, metadata in anchors]
 
-    def find(self, commitment: Digest) -> bytes | None:
+    def find(self, commitment: Digest, metadata: Metadata) -> bytes | None:
         """Ask the contract for our own record, then for the event that made it. See `Chain`."""
-        submitter = self._wallet.address()
-        if submitter is None or not self._form.searches:
+        submitter, form = self._wallet.address(), self._forms.of(metadata)
+        if submitter is None or not isinstance(form, ContractForm):
             return None
-        queries, root = self._contract.queries, commitment.value
-        now, soon = self._node.ask(*(queries.record_call(submitter, root, at) for at in ("latest", "pending")))
-        record = queries.read_record(self._node, now)
-        if record.timestamp == 0:
-            # Not every node has a pending state; one that has shows what is on its way.
-            if not isinstance(soon, RpcError) and queries.read_record(self._node, soon).timestamp:
-                raise BackendUnavailableError(
-                    f"{self._network}: a transaction of {values.address_text(submitter)} that anchors {commitment} "
-                    "is on its way",
-                    hint="run 'mrv flush' when it is in a block",
-                    retryable=True,
-                )
+        try:
+            stated = form.queries.statement(commitment, metadata)
+        except FormatError:  # what the contract does not take, it does not have
             return None
-        (logs,) = self._node.ask(queries.events_call(submitter, root, record.block_number))
-        found = queries.read_events(self._node, logs, submitter, root)
-        if not found:
-            raise BackendUnavailableError(f"{self._node.name} does not show the event of a record", retryable=True)
-        return next((transaction_hash for stated, transaction_hash in found if stated == commitment), None)
+        return find(self._node, form.queries, submitter, stated, self._network)
+
+    def find_registered(self, mrv_id: str, commitment: Digest) -> Found:
+        """Ask the registry what is registered under an id. See `Chain`."""
+        return find_registered(
+            self._node, self._forms.registry.queries, mrv_id, commitment, self._expected_submitters()
+        )
 
     def deploy(self, contract: str) -> Deployment:
         """Deploy a contract. See `Chain`."""
-        return deploy(contract, self._node, self._signing, self._contract)
+        return deploy(contract, self._node, self._signing, self._forms.contract.queries)
 
     def status(self) -> tuple[bool, str]:
         """Describe chain, contract and account. See `Chain`."""
-        return describe(self._node, self._wallet, self._form, self._observer.finality)
+        return describe(self._node, self._wallet, self._forms.in_use, self._observer.finality)
 
     def close(self) -> None:
         """Close idle connections. See `Chain`."""
         self._transport.close()
 
-    def _is_new(self, now: Any, soon: Any, *, nothing_waits: bool) -> bool:
-        queries = self._contract.queries
-        if queries.read_record(self._node, now).timestamp:
-            return False
-        if isinstance(soon, RpcError):  # a node without a pending state
-            return nothing_waits
-        return queries.read_record(self._node, soon).timestamp == 0
+    def _form_of(self, transaction: Transaction) -> Form:
+        form, _ = self._forms.read(transaction)
+        return form or self._forms.main
 
     def _taken(self, transaction: Transaction, answer: Any) -> Sighting | None:
         """Say of a transaction of a group that the node has it; what else became of it is looked for later."""
         seen = None if isinstance(answer, RpcError) else self._node.transaction(answer, transaction.hash)
-        _, commitment = self._observer.read(transaction)
+        _, commitment = self._forms.read(transaction)
         if seen is None or commitment is None:
             return None
         return self._observer.waiting(transaction, commitment)
@@ -227,10 +212,10 @@ class RpcChain:
                 f"the settings and the node are for {self._node.chain_id()}",
                 hint="put the settings back until 'mrv flush' has sent it",
             )
-        if self._observer.read(transaction)[1] is None:
+        if self._forms.read(transaction)[1] is None:
             raise ConfigurationError(
-                f"{self._network}: what was prepared does not call the configured contract",
-                hint="put contract_address back until 'mrv flush' has sent it",
+                f"{self._network}: what was prepared does not call a configured contract",
+                hint="put contract_address or registry_address back until 'mrv flush' has sent it",
             )
 
     def _with_submitter_checked(self, seen: Sighting) -> Sighting:
@@ -253,7 +238,3 @@ class RpcChain:
             return {address.lower() for address in ([configured] if isinstance(configured, str) else configured)}
         own = self._wallet.address()
         return set() if own is None else {to_hex(own)}
-
-
-def _address(text: str | None) -> bytes | None:
-    return None if text is None else bytes.fromhex(text[2:])

@@ -78,6 +78,7 @@ class EthereumSettings(NetworkSettings):
         chain_id: EIP-155 chain id that the chain must have.
         mode: `contract` to record commitments in MLProvenance, `calldata` to put them into transactions alone.
         contract_address: The MLProvenance contract on a real chain.
+        registry_address: The MRVRegistry contract on a real chain; with it, records are registered there by their id.
         private_key: Key that signs on a real chain, 64 hexadecimal digits. The embedded chain needs none.
         private_key_file: File with the key, or an encrypted keystore (version 3), that only its owner can read.
         keystore_password: Password of the keystore.
@@ -95,6 +96,7 @@ class EthereumSettings(NetworkSettings):
     environment: ClassVar[Mapping[str, str]] = {
         "BLOCKCHAIN_RPC_URL": "rpc_url",
         "CONTRACT_ADDRESS": "contract_address",
+        "REGISTRY_ADDRESS": "registry_address",
         "PRIVATE_KEY": "private_key",
         "NETWORK": "network",
         "ETH_RPC_URL": "rpc_url",
@@ -108,6 +110,7 @@ class EthereumSettings(NetworkSettings):
     chain_id: int | None = Field(default=None, ge=1, lt=2**53)
     mode: Literal["contract", "calldata"] = "contract"
     contract_address: Address | None = None
+    registry_address: Address | None = None
     private_key: Annotated[SecretStr, AfterValidator(_check_private_key)] | None = None
     private_key_file: Annotated[str, Field(min_length=1), AfterValidator(_check_key_file)] | None = None
     keystore_password: SecretStr | None = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from typing import Any, Final
 
 from mrv_backends_eth import values
@@ -13,6 +14,7 @@ from mrv_backends_eth.chain import SignedTransaction
 from mrv_backends_eth.chains import currency
 from mrv_backends_eth.fees import GWEI, Fees, coins, market_fees, replacement_fees
 from mrv_backends_eth.form import Form
+from mrv_backends_eth.forms import Forms
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.keys import Wallet
 from mrv_backends_eth.node import Block, Call, Node
@@ -73,7 +75,7 @@ class Signing:
         client: How the node is reached.
         node: The same, asked with checks.
         wallet: The key.
-        form: In which form commitments are anchored.
+        forms: In which form commitments are anchored.
         settings: Limits.
         network: Configured name, for messages.
     """
@@ -83,17 +85,18 @@ class Signing:
         client: JsonRpcClient,
         node: Node,
         wallet: Wallet,
-        form: Form,
+        forms: Forms,
         settings: EthereumSettings,
         network: str,
     ) -> None:
         self._client = client
         self._node = node
         self._wallet = wallet
-        self._form = form
+        self._forms = forms
         self._settings = settings
         self._network = network
-        self._proofs_were_seen = False
+        self._proven: set[Form] = set()
+        """Forms of which the node has made a proof."""
         self._newest: dict[bytes, tuple[int, bytes]] = {}
 
     @cached_property
@@ -110,18 +113,17 @@ class Signing:
     def anchors(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[SignedTransaction]:
         """Sign the transactions of anchors, with one nonce after the other. See `Chain.sign`."""
         key, sender = self.account()
-        to = self._form.target(sender)
+        forms = [self._forms.of(metadata) for _, metadata in anchors]
         calls = [
-            Intent(to, self._form.payload(self.writer, commitment, metadata), f"anchor {commitment}")
-            for commitment, metadata in anchors
+            Intent(form.target(sender), form.payload(self.writer, *anchor), f"anchor {anchor[0]}")
+            for form, anchor in zip(forms, anchors, strict=True)
         ]
-        with_proof = not self._proofs_were_seen
-        quote = self._quote(sender, calls, self._form.usability_calls(with_proof=with_proof))
-        self._proofs_were_seen = True
+        quote = self._quote(sender, calls, tuple(dict.fromkeys(forms)))
+        self._proven.update(forms)
         gas = [self._gas(estimate) for estimate in quote.gas]
         self.require_funds(sender, sum(gas) * quote.fees.most, quote.balance)
         return [
-            self._sign(key, quote, {"to": to, "data": call.data, "gas": allowed, "nonce": quote.nonce + place})
+            self._sign(key, quote, {"to": call.to, "data": call.data, "gas": allowed, "nonce": quote.nonce + place})
             for place, (call, allowed) in enumerate(zip(calls, gas, strict=True))
         ]
 
@@ -142,7 +144,7 @@ class Signing:
             The transaction, its sender, and its nonce.
         """
         key, sender = self.account()
-        quote = self._quote(sender, [Intent(None, data, "deploy the contract")], [])
+        quote = self._quote(sender, [Intent(None, data, "deploy the contract")], ())
         gas = min(most_gas, quote.gas[0] + quote.gas[0] // 4)
         self.require_funds(sender, gas * quote.fees.most, quote.balance)
         signed = self._sign(key, quote, {"data": data, "gas": gas, "nonce": quote.nonce})
@@ -201,12 +203,13 @@ class Signing:
                 hint=f"send it at least {coins(need - have)} {unit}, then run 'mrv flush'; what was queued is kept",
             )
 
-    def _quote(self, sender: bytes, intents: Sequence[Intent], checks: Sequence[Call]) -> Quote:
+    def _quote(self, sender: bytes, intents: Sequence[Intent], forms: Sequence[Form]) -> Quote:
         """Ask for everything at once: chain id, code, price, nonce, balance and gas are those of one moment."""
+        checks = [form.usability_calls(with_proof=form not in self._proven) for form in forms]
         newest = self._newest.get(sender)
         last: list[Call] = [] if newest is None else [("eth_getTransactionByHash", [to_hex(newest[1])])]
         answers = self._node.ask(
-            *checks,
+            *chain.from_iterable(checks),
             *last,
             ("eth_getBlockByNumber", ["latest", False]),
             ("eth_getTransactionCount", [to_hex(sender), "pending"]),
@@ -214,13 +217,15 @@ class Signing:
             ("eth_maxPriorityFeePerGas", ()),
             *(("eth_estimateGas", [intent.call(sender)]) for intent in intents),
         )
-        if checks:
-            self._form.check_usability(self._node, answers[: len(checks)])
-        head, counted, balance, tip, *gas = answers[len(checks) + len(last) :]
+        rest = iter(answers)
+        for form, asked in zip(forms, checks, strict=True):
+            form.check_usability(self._node, list(islice(rest, len(asked))))
+        floor = 0
+        if newest is not None and self._node.transaction(next(rest), newest[1]) is not None:
+            floor = newest[0] + 1
+        head, counted, balance, tip, *gas = rest
         block = self._head(head)
-        nonce = self._node.number(counted, "nonce", below=_MOST_NONCE)
-        if newest is not None and self._node.transaction(answers[len(checks)], newest[1]) is not None:
-            nonce = max(nonce, newest[0] + 1)
+        nonce = max(floor, self._node.number(counted, "nonce", below=_MOST_NONCE))
         return Quote(
             head=block,
             nonce=nonce,

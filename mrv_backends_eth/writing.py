@@ -32,6 +32,7 @@ class Writer:
         # No middleware: none of it shall ask, repeat or keep anything.
         self.web3 = Web3(TransportProvider(client), middleware=[])
         self._provenance = self.web3.eth.contract(abi=artifact()["abi"])
+        self._registry = self.web3.eth.contract(abi=artifact("MRVRegistry")["abi"])
         # A run has few labels, and web3 takes a millisecond for each call that it encodes.
         self._template = lru_cache(maxsize=64)(self._encode)
         self._signer = lru_cache(maxsize=1)(Account.from_key)  # which computes the public key each time
@@ -44,6 +45,10 @@ class Writer:
     def _encode(self, text: str) -> bytes:
         """Return the data of a call with a zero root, whose place is behind the four bytes of the selector."""
         return bytes.fromhex(self._provenance.encode_abi("storeHash", [bytes(32), text]).removeprefix("0x"))
+
+    def register_mrv(self, mrv_id: str, value: bytes) -> bytes:
+        """Return the data of a call `registerMRV(mrv_id, value)`."""
+        return bytes.fromhex(self._registry.encode_abi("registerMRV", [mrv_id, value]).removeprefix("0x"))
 
     def creation(self, compiled: Mapping[str, Any], arguments: Sequence[Any]) -> bytes:
         """Return the data of a transaction that creates a contract."""

@@ -47,16 +47,17 @@ def deploy(
 
     settings = read_config(config)
     path = Path(settings.source)
-    if update_config and (contract != deployments.MAIN_CONTRACT or not path.is_file()):
+    setting = deployments.SETTING_OF.get(contract)
+    if update_config and (setting is None or not path.is_file()):
         raise ConfigurationError(
-            f"--update-config needs a configuration file and the contract {deployments.MAIN_CONTRACT}",
+            f"--update-config needs a configuration file, and a contract of {', '.join(deployments.SETTING_OF)}",
             hint="name the file with --config",
         )
     with BlockchainManager(settings, base_dir=base_dir) as manager:
         made, record = deployments.deploy(manager, network, contract)
     if update_config:
         deployments.update_config(path, network, made)
-        note(f"wrote contract_address and chain_id of {network} into {path}")
+        note(f"wrote {setting} and chain_id of {network} into {path}")
     if as_json:
         print_json({**made.to_json(), "network": network, "record": str(record)})
         return
@@ -64,5 +65,5 @@ def deploy(
     for key in ("contract", "address", "chain_id", "code_hash", "transaction", "block_number"):
         out.print(f"{key:<13} {getattr(made, key)}", soft_wrap=True)
     note(f"wrote {record}")
-    if contract == deployments.MAIN_CONTRACT and not update_config:
-        note(f'next: set "contract_address": "{made.address}" and "chain_id": {made.chain_id} for {network}')
+    if setting is not None and not update_config:
+        note(f'next: set "{setting}": "{made.address}" and "chain_id": {made.chain_id} for {network}')

@@ -56,7 +56,7 @@ DirOption = Annotated[
 @devnet_app.command(epilog=UP_EXAMPLES)
 @guarded
 def up(directory: DirOption = DEFAULT_DIR, as_json: JsonOption = False) -> None:
-    """Start the nodes that do not run, fund a key and a wallet, deploy the contract, write a configuration.
+    """Start the nodes that do not run, fund a key and a wallet, deploy the contracts, write a configuration.
 
     A program that is not there is installed from a package registry first, which is said before it is done.
     """

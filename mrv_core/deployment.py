@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,11 @@ from mrv_core.manager import BlockchainManager
 
 DEPLOYMENTS_FOLDER: Final = "deployments"
 MAIN_CONTRACT: Final = "MLProvenance"
-"""The contract whose address a network section names as `contract_address`."""
+"""The contract in which commitments are anchored."""
+REGISTRY_CONTRACT: Final = "MRVRegistry"
+"""The contract in which MRV records are registered by their id."""
+SETTING_OF: Final[Mapping[str, str]] = {MAIN_CONTRACT: "contract_address", REGISTRY_CONTRACT: "registry_address"}
+"""Key of a network's section that names a contract's address, where there is one."""
 _MAX_CONFIG_BYTES: Final = 1024 * 1024
 
 
@@ -44,7 +49,7 @@ def deploy(manager: BlockchainManager, network: str, contract: str) -> tuple[Dep
 
 
 def update_config(path: Path, network: str, deployment: Deployment) -> None:
-    """Put a deployment's address and chain id into a network's section of a configuration file.
+    """Put address and chain id of a contract of `SETTING_OF` into a network's section of a configuration file.
 
     Raises:
         ConfigurationError: the file cannot be read, or has no such section.
@@ -57,7 +62,7 @@ def update_config(path: Path, network: str, deployment: Deployment) -> None:
     section = _section(document, network)
     if section is None:
         raise ConfigurationError(f"{path} has no section for the network {network!r}", hint="add it by hand")
-    section.update(contract_address=deployment.address, chain_id=deployment.chain_id)
+    section.update({SETTING_OF[deployment.contract]: deployment.address, "chain_id": deployment.chain_id})
     write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
 
 

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, r
 from pydantic import ConfigDict, Field
 
 from mrv_core.hashing import Digest
-from mrv_core.models import DriverStatus, ExaminedReceipt, Metadata, Model, Prepared, Receipt, VerifiedAnchor
+from mrv_core.models import (
+    DigestField,
+    DriverStatus,
+    ExaminedReceipt,
+    Metadata,
+    Model,
+    Prepared,
+    Receipt,
+    TimeField,
+    VerifiedAnchor,
+)
 
 if TYPE_CHECKING:
     from mrv_core.provenance_tree import MLProvenanceMerkleTree, NodeProof, TreeState
@@ -32,6 +42,7 @@ class Capabilities:
         replaces: Whether the driver is a `ReplacingDriver`.
         searches: Whether the driver is a `SearchingDriver`.
         pipelines: Whether the driver is a `PipeliningDriver`.
+        registers: Whether the driver is a `RegisteringDriver`.
     """
 
     attests_time: bool
@@ -41,6 +52,7 @@ class Capabilities:
     replaces: bool = False
     searches: bool = False
     pipelines: bool = False
+    registers: bool = False
 
 
 class NetworkSettings(Model):
@@ -152,8 +164,11 @@ class SearchingDriver(AnchorDriver, Protocol):
 class PipeliningDriver(AnchorDriver, Protocol):
     """A driver that prepares and sends many anchors in a few calls (`Capabilities.pipelines`)."""
 
-    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
-        """Tell of each commitment whether our key has certainly not anchored it, and has nothing of it on its way."""
+    def are_new(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[bool]:
+        """Tell of each commitment whether our key has certainly not anchored it, and has nothing of it on its way.
+
+        What is not to go in a group gets False.
+        """
 
     def prepare_many(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[Prepared]:
         """Build and sign, in this order, as if each were sent before the next is prepared; nothing is sent."""
@@ -162,6 +177,55 @@ class PipeliningDriver(AnchorDriver, Protocol):
         """Hand over in this order. None stands for what the network does not have afterwards, for whatever reason.
 
         Idempotent as `submit`; what became of a None is found out by submitting it alone.
+        """
+
+
+class Registration(Model):
+    """What somebody registered under an MRV id.
+
+    Attributes:
+        commitment: Hash of a record.
+        submitter: Who registered it, in the network's own spelling.
+        registered_at: Time that the network attests.
+        is_expected: Whether the settings expect registrations of this submitter; None where they expect nobody's.
+    """
+
+    commitment: DigestField
+    submitter: str
+    registered_at: TimeField
+    is_expected: bool | None
+
+
+class Registered(Model):
+    """What a network has of a record under its MRV id.
+
+    Attributes:
+        receipt: Of the record, where who is expected to register it has; anybody, where the settings expect nobody.
+        others: What else is registered under the id, as far as it was asked for: what expected submitters registered,
+            and what was the first of all.
+        submitters: How many have registered the id.
+    """
+
+    receipt: Receipt | None
+    others: tuple[Registration, ...]
+    submitters: int
+
+
+class RegisteringDriver(AnchorDriver, Protocol):
+    """A driver of a network that keeps records by their MRV id, so that nobody needs a receipt to find one.
+
+    `Capabilities.registers` says so. It anchors by the id whatever has one: the metadata `mrv_id`.
+    """
+
+    def find_registered(self, mrv_id: str, commitment: Digest) -> Registered:
+        """Ask the network what is registered under an id.
+
+        Args:
+            mrv_id: The id.
+            commitment: Hash of the record that it should be.
+
+        Raises:
+            BackendError: it could not be asked.
         """
 
 

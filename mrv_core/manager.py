@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from mrv_core.anchoring import Anchoring
 from mrv_core.config import Config, load_config
-from mrv_core.driver import AnchorDriver, DriverContext
+from mrv_core.driver import AnchorDriver, DriverContext, Registered, RegisteringDriver
 from mrv_core.errors import (
     BackendError,
     FormatError,
@@ -429,6 +429,30 @@ class BlockchainManager:
         if (verified.network, verified.commitment, verified.reference) != (network, commitment, receipt.reference):
             raise VerificationError(f"{network}: the driver checked something else than what was asked")
         return verified
+
+    def find_registered(self, mrv_id: str, commitment: Digest) -> dict[str, Registered | MrvError]:
+        """Ask those of the selected networks that keep records by their id what they have under one.
+
+        Args:
+            mrv_id: The id.
+            commitment: Hash of the record that it should be.
+
+        Returns:
+            Network → what is registered there, or the error that says why it could not be asked.
+        """
+
+        def ask(network: str) -> Registered:
+            registering = cast("RegisteringDriver", self.driver(network))
+            return self._call(network, lambda: registering.find_registered(mrv_id, commitment))
+
+        return self.parallel([name for name in self.config.require_networks(None) if self._registers(name)], ask)
+
+    def _registers(self, network: str) -> bool:
+        """Tell whether a network keeps records by their id; one without its driver is asked for nothing anyway."""
+        try:
+            return self.driver(network).capabilities.registers
+        except MrvError:
+            return False
 
     def status(self, networks: Iterable[str] | None = None) -> dict[str, DriverStatus | MrvError]:
         """Ask networks whether they can be used now, by default every configured one.

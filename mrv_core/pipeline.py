@@ -45,7 +45,7 @@ class Pipeline:
         Raises:
             MrvError: why none of it got any further, or no further than being prepared.
         """
-        new: list[bool] = self._call(lambda: self._driver.are_new([row.commitment for row in rows]))
+        new: list[bool] = self._call(lambda: self._driver.are_new([(row.commitment, row.metadata) for row in rows]))
         group = [row for row, is_new in zip(rows, new, strict=True) if is_new and not row.attempts]
         if not group:
             return True

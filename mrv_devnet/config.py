@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The configuration of a devnet, and the contract of its Ethereum chain: the one place that uses a driver."""
+"""The configuration of a devnet, and the contracts of its Ethereum chain: the one place that uses a driver."""
 
 from __future__ import annotations
 
@@ -20,61 +20,68 @@ _CONTRACT_MAX_BYTES: Final = 4096
 
 
 @dataclass(frozen=True)
-class Contract:
-    """The MLProvenance contract on the devnet's chain.
+class Contracts:
+    """The contracts on the devnet's chain.
 
     Attributes:
-        address: Where it is.
+        address: Where MLProvenance is.
+        registry_address: Where MRVRegistry is.
         chain_id: EIP-155 id of the chain.
-        code_hash: Hash of its code.
     """
 
     address: str
+    registry_address: str
     chain_id: int
-    code_hash: str
 
 
-Deploy = Callable[[Mapping[str, Any]], Contract]
-"""Deploys the contract, given an `ethereum` section without its address."""
+Deploy = Callable[[Mapping[str, Any]], Contracts]
+"""Deploys the contracts, given an `ethereum` section without their addresses."""
 
 
-def deploy_contract(section: Mapping[str, Any]) -> Contract:
-    """Deploy the contract through the product's own driver.
+def deploy_contracts(section: Mapping[str, Any]) -> Contracts:
+    """Deploy the contracts through the product's own driver.
 
     Raises:
         ConfigurationError: the Ethereum driver is not installed.
         BackendError: the chain refused it.
     """
     from mrv_core.config import load_config
-    from mrv_core.deployment import MAIN_CONTRACT, deploy
+    from mrv_core.deployment import MAIN_CONTRACT, REGISTRY_CONTRACT, deploy
     from mrv_core.manager import BlockchainManager
 
     document = {"blockchain": {"networks": ["ethereum"], "ethereum": dict(section)}}
     # No environment: its variables win, and may name the user's own key and a public chain.
     config = load_config(document, environment={})
     with tempfile.TemporaryDirectory() as work, BlockchainManager(config, base_dir=work) as manager:
-        made, _ = deploy(manager, "ethereum", MAIN_CONTRACT)
-    return Contract(made.address, made.chain_id, made.code_hash)
+        provenance, _ = deploy(manager, "ethereum", MAIN_CONTRACT)
+        registry, _ = deploy(manager, "ethereum", REGISTRY_CONTRACT)
+    return Contracts(provenance.address, registry.address, provenance.chain_id)
 
 
-def ethereum_section(node: AnvilNode, layout: Layout, contract: Contract | None = None) -> dict[str, Any]:
+def ethereum_section(node: AnvilNode, layout: Layout, contracts: Contracts | None = None) -> dict[str, Any]:
     """Return the `ethereum` section."""
-    address = {} if contract is None else {"contract_address": contract.address}
+    addresses = (
+        {}
+        if contracts is None
+        else {"contract_address": contracts.address, "registry_address": contracts.registry_address}
+    )
     return {
         "rpc_url": node.url,
         "chain_id": node.chain_id,
-        **address,
+        **addresses,
         "private_key_file": str(layout.key),
         "finality": 1,
     }
 
 
-def write_config(layout: Layout, ethereum: AnvilNode, bitcoin: BitcoinNode, ipfs: IpfsNode, contract: Contract) -> None:
+def write_config(
+    layout: Layout, ethereum: AnvilNode, bitcoin: BitcoinNode, ipfs: IpfsNode, contracts: Contracts
+) -> None:
     """Write the configuration: addresses, and the names of the files with the secrets."""
     document = {
         "blockchain": {
             "networks": ["ethereum", "bitcoin", "ipfs"],
-            "ethereum": ethereum_section(ethereum, layout, contract),
+            "ethereum": ethereum_section(ethereum, layout, contracts),
             "bitcoin": {
                 "rpc_url": bitcoin.url,
                 "network": "regtest",
@@ -89,16 +96,16 @@ def write_config(layout: Layout, ethereum: AnvilNode, bitcoin: BitcoinNode, ipfs
     write_atomic(layout.config, (json.dumps(document, indent=2) + "\n").encode())
 
 
-def read_contract(layout: Layout) -> Contract | None:
-    """Return the contract that an earlier command deployed, if one did."""
-    if not layout.contract.exists():
+def read_contracts(layout: Layout) -> Contracts | None:
+    """Return the contracts that an earlier command deployed, if one did."""
+    if not layout.contracts.exists():
         return None
     try:
-        return Contract(**json.loads(read_limited(layout.contract, _CONTRACT_MAX_BYTES, follow=False)))
+        return Contracts(**json.loads(read_limited(layout.contracts, _CONTRACT_MAX_BYTES, follow=False)))
     except (ValueError, TypeError):
         return None
 
 
-def write_contract(layout: Layout, contract: Contract) -> None:
+def write_contracts(layout: Layout, contracts: Contracts) -> None:
     """Write down what was deployed."""
-    write_atomic(layout.contract, json.dumps(asdict(contract)).encode())
+    write_atomic(layout.contracts, json.dumps(asdict(contracts)).encode())

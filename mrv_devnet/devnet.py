@@ -17,13 +17,13 @@ from mrv_core.files import make_folder, storage_error
 from mrv_devnet.anvil import AnvilNode
 from mrv_devnet.bitcoin import BitcoinNode
 from mrv_devnet.config import (
-    Contract,
+    Contracts,
     Deploy,
-    deploy_contract,
+    deploy_contracts,
     ethereum_section,
-    read_contract,
+    read_contracts,
     write_config,
-    write_contract,
+    write_contracts,
 )
 from mrv_devnet.ipfs import IpfsNode
 from mrv_devnet.keys import address_of, ethereum_key, fund_bitcoin, fund_ethereum
@@ -68,10 +68,10 @@ class Devnet:
     Args:
         folder: Folder of its own.
         say: Told every step.
-        deploy: Deploys the contract.
+        deploy: Deploys the contracts.
     """
 
-    def __init__(self, folder: Path, *, say: Say = say_on_stderr, deploy: Deploy = deploy_contract) -> None:
+    def __init__(self, folder: Path, *, say: Say = say_on_stderr, deploy: Deploy = deploy_contracts) -> None:
         self.layout = Layout(Path(folder).absolute())
         self._say = say
         self._deploy = deploy
@@ -96,11 +96,11 @@ class Devnet:
                 node.find_program()
             for network, node in zip(NETWORKS, nodes, strict=True):
                 self._start(network, node)
-            contract = self._prepare_ethereum(ethereum)
+            contracts = self._prepare_ethereum(ethereum)
             if fund_bitcoin(bitcoin):
                 self._say("bitcoin: mined coins for the wallet")
             self._start_miner()
-            write_config(self.layout, ethereum, bitcoin, ipfs, contract)
+            write_config(self.layout, ethereum, bitcoin, ipfs, contracts)
             self._say(f"configuration: {self.config}")
         return self.status()
 
@@ -186,17 +186,17 @@ class Devnet:
         node.start()
         self._say(f"{network}: {node.name} started at {node.url}, {node.ask()}")
 
-    def _prepare_ethereum(self, node: AnvilNode) -> Contract:
+    def _prepare_ethereum(self, node: AnvilNode) -> Contracts:
         address = address_of(ethereum_key(self.layout.key))
         if fund_ethereum(node, address):
             self._say(f"ethereum: ether for {address}")
-        contract = read_contract(self.layout)
-        if contract is not None and node.rpc("eth_getCode", contract.address, "latest") not in (None, "0x"):
-            return contract
-        contract = self._deploy(ethereum_section(node, self.layout))
-        write_contract(self.layout, contract)
-        self._say(f"ethereum: contract at {contract.address}")
-        return contract
+        contracts = read_contracts(self.layout)
+        if contracts is not None and node.rpc("eth_getCode", contracts.registry_address, "latest") not in (None, "0x"):
+            return contracts
+        contracts = self._deploy(ethereum_section(node, self.layout))
+        write_contracts(self.layout, contracts)
+        self._say(f"ethereum: contracts at {contracts.address} and {contracts.registry_address}")
+        return contracts
 
     def _start_miner(self) -> None:
         if self._miner() is not None:

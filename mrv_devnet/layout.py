@@ -61,9 +61,9 @@ class Layout:
         return self.folder / "eth.key"
 
     @property
-    def contract(self) -> Path:
-        """File with the address of the contract."""
-        return self.folder / "contract.json"
+    def contracts(self) -> Path:
+        """File with the addresses of the contracts."""
+        return self.folder / "contracts.json"
 
     @property
     def config(self) -> Path:
@@ -119,7 +119,7 @@ class Layout:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)  # a link is removed, not what it leads to
-            for path in (self.key, self.contract, self.config, self.folder / ".gitignore", self.lock, self.marker):
+            for path in (self.key, self.contracts, self.config, self.folder / ".gitignore", self.lock, self.marker):
                 path.unlink(missing_ok=True)
             empty = not any(self.folder.iterdir())
             if empty:

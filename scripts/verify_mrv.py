@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mrv_cli.exit_codes import OF_VERDICT, exit_code_of
 from mrv_cli.options import existing, read_config
@@ -60,8 +60,20 @@ def _print(report: RecordReport) -> None:
     if report.schema_version is not None:
         print(f"CO2: {_quantity(report.co2_kg, 'kg')}")
         print(f"Energy: {_quantity(report.energy_kwh, 'kWh')}")
+    for check in report.networks:
+        if "submitter" in check.facts:
+            print(visible(f"Submitter: {_submitter(check.facts)}, on {check.network}"))
     times = [check.block_time for check in report.networks if check.block_time is not None]
     print(f"Timestamp: {f'{min(times):%Y-%m-%d %H:%M:%S} UTC' if times else 'none that a network attests'}")
+
+
+def _submitter(facts: Mapping[str, Any]) -> str:
+    """Name who anchored the record, and whether the registry has the id of somebody else, too."""
+    first, others = facts.get("first_submitter"), facts.get("submitters", 1) - 1
+    if first is None or not others:
+        return str(facts["submitter"])
+    place = "the first" if first == facts["submitter"] else f"first was {first}"
+    return f"{facts['submitter']} ({place}; {others} more registered this id)"
 
 
 def _quantity(value: float | None, unit: str) -> str:

@@ -22,6 +22,7 @@ from mrv_core.models import DigestField, Model, Receipt, TimeField, Verdict, utc
 from mrv_core.mrv import units
 from mrv_core.mrv.recompute import check_numbers, check_samples
 from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord, hash_of, parse_record, schema_version_of
+from mrv_core.mrv.registries import LookUp, look_up
 from mrv_core.mrv.samples import read_samples
 from mrv_core.mrv.schema_0_1 import MrvRecord01, parse_record_0_1
 from mrv_core.mrv.storage import RecordReceipts, read_receipts, read_record_file
@@ -158,8 +159,12 @@ def verify_record(
     beside = beside if beside is not None and beside.mrv_id == wanted else None
     anchored = commitment if beside is None or beside.commitment != commitment else beside.anchored
     receipts, others = _receipts(beside, manager, wanted, commitment, anchored)
-    wrong = [*_check_id(record, wanted, receipts), *_check_batch(beside, commitment)]
-    _check_commitments(run, wanted, commitment, receipts, others, wrong)
+    found = LookUp() if offline else look_up(manager, wanted, commitment)
+    if anchored == commitment or not receipts:
+        anchored, receipts = commitment, {**found.receipts, **receipts}
+    registered = found.findings(wanted, commitment, is_anchored=bool(receipts))
+    wrong = [*_check_id(record, wanted, receipts), *_check_batch(beside, commitment), *registered]
+    _check_commitments(run, wanted, commitment, receipts, others, wrong, found.notes)
 
     # (5) Each receipt's evidence, by itself.
     known = registry or Registry.load()
@@ -170,13 +175,14 @@ def verify_record(
     # (6) The networks that the verifier can ask.
     if not offline and not others:
         run.checks = ask_networks(manager, run.checks, receipts, anchored)
+    run.checks = [_of_this_id(check, wanted) for check in run.checks]
     asked = [check.verdict for check in run.checks if check.asked]
     _close(run, "The networks are asked", asked, "no network was asked")
 
     # (7) The rule decides.
     require = manager.config.policy.require
     rule = "every receipt must be valid" if require == "all" else f"at least {require} receipts must be valid"
-    verdict = _decide(run, others, require)
+    verdict = _decide(run, others, require, is_open=bool(found.failures))
     run.add("The rule decides", verdict, rule)
     return _report(run, path, record, commitment, wanted, rule, verdict)
 
@@ -244,6 +250,15 @@ def _check_id(record: MrvRecord | MrvRecord01 | None, mrv_id: str, receipts: Map
     return [finding]
 
 
+def _of_this_id(check: NetworkCheck, mrv_id: str) -> NetworkCheck:
+    """Refuse evidence that is of another id than the record is to be anchored under; only a registry's names one."""
+    named = check.facts.get("mrv_id", mrv_id)
+    if named == mrv_id or check.verdict is Verdict.TAMPERED:
+        return check
+    detail = f"the record is registered as {named!r:.200}, not as {mrv_id}"
+    return check.model_copy(update={"verdict": Verdict.TAMPERED, "detail": detail, "hint": None})
+
+
 def _check_batch(beside: RecordReceipts | None, commitment: Digest) -> list[Finding]:
     """Check that the record is in the batch that its receipts are for, where there is one."""
     if beside is None or beside.batch is None or beside.commitment != commitment:
@@ -262,6 +277,7 @@ def _check_commitments(
     receipts: Mapping[str, Receipt],
     others: Mapping[str, Digest],
     wrong: Sequence[Finding],
+    notes: str,
 ) -> None:
     name = "What is anchored under its id is this record"
     findings = [
@@ -280,9 +296,10 @@ def _check_commitments(
     if findings:
         run.find(name, findings, "")
     elif receipts:
-        run.add(name, Verdict.VALID, f"{len(receipts)} receipts for {commitment}")
+        run.add(name, Verdict.VALID, f"{len(receipts)} receipts for {commitment}{f'; {notes}' if notes else ''}")
     else:
-        run.add(name, Verdict.NOT_FOUND, f"no receipt of {mrv_id} is beside the record or in the journal")
+        none = f"no receipt of {mrv_id} is beside the record or in the journal, and no registry that was asked has it"
+        run.add(name, Verdict.NOT_FOUND, f"{none}; {notes}" if notes else none)
 
 
 def _close(run: _Run, name: str, verdicts: Sequence[Verdict], none: str) -> None:
@@ -290,8 +307,9 @@ def _close(run: _Run, name: str, verdicts: Sequence[Verdict], none: str) -> None
     run.add(name, worst(verdicts) if verdicts else None, counts or none)
 
 
-def _decide(run: _Run, others: Mapping[str, Digest], require: int | Literal["all"]) -> Verdict:
-    verdicts = [check.verdict for check in run.checks]
+def _decide(run: _Run, others: Mapping[str, Digest], require: int | Literal["all"], *, is_open: bool) -> Verdict:
+    """Combine everything; `is_open` says that a registry, which may have the record, could not be asked."""
+    verdicts = [check.verdict for check in run.checks] or [Verdict.UNREACHABLE] * is_open
     anchored = Verdict.TAMPERED if others else combine_verdicts(verdicts, (), require)
     found = [each.verdict for each in run.findings]
     unchecked = [step.verdict for step in run.steps if step.verdict is Verdict.UNREACHABLE and step.number == 3]
@@ -347,7 +365,7 @@ def _summary(run: _Run, mrv_id: str, verdict: Verdict) -> str:
         finding = min(run.findings, key=lambda each: SEVERITY.index(each.verdict))
         return f"{finding.place}: {finding.message}."
     if not run.checks:
-        return f"{mrv_id} is not anchored, as far as the receipts and the journal here know."
+        return f"{mrv_id}: {run.steps[3].detail}."
     for check in run.checks:
         if check.verdict is verdict or (check.verdict, verdict) == (Verdict.TAMPERED, Verdict.DISAGREE):
             return f"{check.network}: {check.detail}."

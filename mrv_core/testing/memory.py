@@ -179,9 +179,9 @@ class MemoryDriver:
         """Search the active chain and the mempool for our own anchor. See `SearchingDriver`."""
         return self._perform("find", lambda: self._search(commitment))
 
-    def are_new(self, commitments: Sequence[Digest]) -> list[bool]:
+    def are_new(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[bool]:
         """Search the chain for each. See `PipeliningDriver`."""
-        return self._perform("are_new", lambda: [self._search(commitment) is None for commitment in commitments])
+        return self._perform("are_new", lambda: [self._search(commitment) is None for commitment, _ in anchors])
 
     def prepare_many(self, anchors: Sequence[tuple[Digest, Metadata]]) -> list[Prepared]:
         """Build all payloads. See `PipeliningDriver`."""

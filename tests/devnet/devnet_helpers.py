@@ -14,7 +14,7 @@ from eth_account import Account
 
 from mrv_core.errors import MrvError
 from mrv_devnet import rpc
-from mrv_devnet.config import Contract
+from mrv_devnet.config import Contracts
 
 T = TypeVar("T")
 PATIENCE_S = 120
@@ -52,10 +52,10 @@ def send_ether(url: str, key: str, chain_id: int = 31337, **fields: Any) -> dict
     return until(lambda: call("eth_getTransactionReceipt", sent))
 
 
-def deploy(section: Mapping[str, Any]) -> Contract:
+def deploy(section: Mapping[str, Any]) -> Contracts:
     """Deploy a contract that does nothing, so that these tests are about nodes only."""
     receipt = send_ether(section["rpc_url"], Path(section["private_key_file"]).read_text(), data=STOPS)
-    return Contract(receipt["contractAddress"], section["chain_id"], "0x00")
+    return Contracts(receipt["contractAddress"], receipt["contractAddress"], section["chain_id"])
 
 
 def refusal(call: Callable[[], Any]) -> str:

@@ -52,8 +52,8 @@ def test_everything_runs_and_says_what_it_is(shared):
 def test_the_configuration(shared):
     states = by_name(shared.status())
     document = json.loads(shared.config.read_bytes())["blockchain"]
-    contract = document["ethereum"].pop("contract_address")
-    assert anvil_of(shared).rpc("eth_getCode", contract, "latest") == "0x00"
+    for key in ("contract_address", "registry_address"):
+        assert anvil_of(shared).rpc("eth_getCode", document["ethereum"].pop(key), "latest") == "0x00"
     gateway = document["ipfs"].pop("gateway_url")
     assert gateway.startswith("http://127.0.0.1:")
     assert gateway != states["ipfs"].url
@@ -91,7 +91,7 @@ def test_secrets_are_in_private_files_and_nowhere_else(shared):
     assert stat.S_IMODE(layout.folder.stat().st_mode) == 0o700
     secrets = {layout.key: layout.key.read_bytes(), bitcoind_of(shared).password_file: None}
     secrets = {path: path.read_bytes() for path in secrets}
-    for path in (*secrets, layout.config, layout.contract, layout.marker, *layout.folder.rglob("*.conf")):
+    for path in (*secrets, layout.config, layout.contracts, layout.marker, *layout.folder.rglob("*.conf")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     for path, data in tree(layout.folder).items():
         for place, secret in secrets.items():
@@ -126,7 +126,7 @@ def test_what_is_sent_is_soon_buried_by_itself(shared):
 
 @pytest.mark.parametrize("network", ALL)
 def test_a_killed_process_is_started_again_with_what_it_had(shared, network):
-    config, contract = shared.config.read_bytes(), shared.layout.contract.read_bytes()
+    config, contract = shared.config.read_bytes(), shared.layout.contracts.read_bytes()
     key, height = shared.layout.key.read_bytes(), bitcoind_of(shared).rpc("getblockcount")
     until(lambda: anvil_of(shared).state_file.exists())
     before = pids(shared)
@@ -140,7 +140,7 @@ def test_a_killed_process_is_started_again_with_what_it_had(shared, network):
     assert {name: pid for name, pid in after.items() if name != network} == {
         name: pid for name, pid in before.items() if name != network
     }
-    assert (shared.config.read_bytes(), shared.layout.contract.read_bytes()) == (config, contract)
+    assert (shared.config.read_bytes(), shared.layout.contracts.read_bytes()) == (config, contract)
     assert shared.layout.key.read_bytes() == key
     assert bitcoind_of(shared).rpc("getblockcount") >= height
     assert bitcoind_of(shared).wallet_rpc(WALLET, "getbalance") >= 500

@@ -43,7 +43,7 @@ def test_up_deploys_the_contract_and_the_configuration_can_be_used(tmp_path, tmp
         document = json.loads(out)
         assert document["dir"] == str(tmp_path / ".devnet")
         assert all(node["ready"] for node in document["nodes"].values())
-        assert "ethereum: contract at 0x" in err
+        assert "ethereum: contracts at 0x" in err
         config = load_config(document["config"], environment={})
         assert config.selected == ("ethereum", "bitcoin", "ipfs")
         contract = json.loads(Path(document["config"]).read_bytes())["blockchain"]["ethereum"]["contract_address"]

@@ -96,6 +96,7 @@ def evm_view(chain_file: Path) -> Callable[[], EvmView]:
 
 ETHER, GWEI = 10**18, 10**9
 HASH_SUBMITTED = "0x" + keccak(text="HashSubmitted(bytes32,address,string,uint256)").hex()
+MRV_REGISTERED = "0x" + keccak(text="MRVRegistered(bytes32,address,bytes32,string,uint256)").hex()
 
 
 class DevChain:
@@ -113,6 +114,7 @@ class DevChain:
         self.address = Account.from_key(self.key).address
         self.fund(self.address)
         self.contract = self.deploy(artifact()["bytecode"])
+        self.registry = self.deploy(artifact("MRVRegistry")["bytecode"])
 
     def fund(self, address: str, wei: int = 10 * ETHER) -> None:
         self.rpc("anvil_setBalance", address, hex(wei))
@@ -179,6 +181,20 @@ class DevChain:
         sent: str = self.rpc("eth_sendTransaction", fields)
         self.mine()
         return sent
+
+    def register_by_another(self, mrv_id: str, value: bytes, number: int = 1) -> str:
+        """Register with one of the node's own accounts, and return its address."""
+        data = Web3().eth.contract(abi=artifact("MRVRegistry")["abi"]).encode_abi("registerMRV", [mrv_id, value])
+        account: str = self.rpc("eth_accounts")[number]
+        self.rpc("eth_sendTransaction", {"from": account, "to": self.registry, "data": data})
+        self.mine()
+        return Web3.to_checksum_address(account)
+
+    def registrations(self, commitment: Digest) -> int:
+        """Count the registrations of a hash in the chain, by whomever."""
+        place = {"address": self.registry, "fromBlock": "0x0", "toBlock": "latest"}
+        topics = [MRV_REGISTERED, None, None, "0x" + commitment.value.hex()]
+        return len(self.rpc("eth_getLogs", {**place, "topics": topics}))
 
     def events(self, commitment: Digest, contract: str | None = None) -> int:
         """Count the statements of a commitment in the chain, by whomever."""

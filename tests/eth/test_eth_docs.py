@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from mrv_backends_eth import contract
+from mrv_backends_eth import contract, registry_contract
 from mrv_backends_eth.calldata_evidence import TAG, CalldataEvidence
 from mrv_backends_eth.embedded import CHAIN_ID, CONTRACT
 from mrv_backends_eth.evidence import EthereumEvidence
 from mrv_backends_eth.fees import GWEI
 from mrv_backends_eth.pending_evidence import PendingEvidence
+from mrv_backends_eth.registry_evidence import RegistryEvidence
 from mrv_backends_eth.settings import EthereumSettings
 from mrv_backends_eth.state_evidence import StateEvidence
 from mrv_core.config import load_config
@@ -59,7 +60,7 @@ def test_every_configuration_on_the_page_is_one() -> None:
 
 
 def test_every_format_on_the_page_has_its_fields() -> None:
-    models = (StateEvidence, CalldataEvidence, PendingEvidence, EthereumEvidence)
+    models = (StateEvidence, RegistryEvidence, CalldataEvidence, PendingEvidence, EthereumEvidence)
     known = {model.model_fields["format"].default: set(model.model_fields) for model in models}
     assert {document["format"]: set(document) for document in documents() if "format" in document} == known
 
@@ -67,7 +68,8 @@ def test_every_format_on_the_page_has_its_fields() -> None:
 def test_constants_on_the_page() -> None:
     assert f"chain id {CHAIN_ID}" in PAGE
     assert f"`0x{CONTRACT.hex()}`" in PAGE
-    assert {f"0x{digest.hex()}" for digest in contract.CODE_HASHES} == set(re.findall(r"`(0x[0-9a-f]{64})`", PAGE))
+    hashes = contract.CODE_HASHES | registry_contract.CODE_HASHES
+    assert {f"0x{digest.hex()}" for digest in hashes} == set(re.findall(r"`(0x[0-9a-f]{64})`", PAGE))
     assert f"`{TAG.decode()}`" in PAGE
     assert f"`{TAG.hex()}`" in PAGE
 
@@ -94,7 +96,7 @@ def test_every_message_on_the_page_is_one_of_the_program() -> None:
     # Messages stand in pieces in the source: what joins the pieces is taken out.
     source = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text(encoding="utf-8") for path in sources))
     messages = [message for cells in rows("Messages") for message in re.findall(r"`([^`]+)`", cells[0])]
-    assert len(messages) == 27
+    assert len(messages) == 29
     for message in messages:
         if message == "database is locked":
             continue  # SQLite's own

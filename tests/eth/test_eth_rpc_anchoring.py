@@ -507,7 +507,7 @@ def test_deploying_waits_and_says_where_it_will_be(chain: Any) -> None:
     """Nothing is mined: the waiting is bounded, and a second deployment is not suggested."""
     rpc = chain.driver()._chain
     waited: list[float] = []
-    arguments = ("MLProvenance", rpc._node, rpc._signing, rpc._contract)
+    arguments = ("MLProvenance", rpc._node, rpc._signing, rpc._forms.contract.queries)
     with pytest.raises(BackendUnavailableError, match="is in no block yet") as failure:
         deploy(*arguments, sleep=waited.append, clock=lambda: sum(waited))
     assert 290 < sum(waited) < 310
@@ -533,7 +533,7 @@ def test_status_of_a_node(chain: Any, new_proxy: Callable[[str], Any]) -> None:
     status = driver.status()
     block = int(chain.rpc("eth_blockNumber"), 16)
     assert (status.ready, status.network_id) == (True, "eip155:31337")
-    assert status.detail == f"chain 31337 at block {block}; {chain.address} holds 10 ETH; the contract is there"
+    assert status.detail == f"chain 31337 at block {block}; {chain.address} holds 10 ETH; MLProvenance is there"
     proxy.alter = lambda method, parameters, result: {"currentBlock": "0x1"} if method == "eth_syncing" else result
     assert (driver.status().ready, "not in sync" in driver.status().detail) == (False, True)
     chain.fund(chain.address, 0)
@@ -574,7 +574,7 @@ def test_a_node_that_takes_no_batches(chain: Any, new_proxy: Callable[[str], Any
 def test_prepared_for_another_contract_or_chain_is_not_sent(chain: Any, new_chain: Callable[..., Any]) -> None:
     prepared = chain.driver().prepare(COMMITMENT, METADATA)
     moved = chain.driver(contract_address="0x" + "44" * 20)
-    with pytest.raises(ConfigurationError, match="does not call the configured contract"):
+    with pytest.raises(ConfigurationError, match="does not call a configured contract"):
         moved.submit(prepared)
     elsewhere = new_chain(chain_id=1337)
     with pytest.raises(ConfigurationError, match="what was prepared is for chain 31337"):

@@ -11,6 +11,8 @@ import pytest
 
 from mrv_backends_eth.driver import EthereumDriver
 from mrv_core.driver import DriverContext
+from mrv_core.hashing import Digest
+from mrv_core.models import Metadata
 from mrv_core.testing.conformance import DriverConformance
 
 
@@ -67,6 +69,50 @@ class TestInCalldata(OnANode):
 
     def count(self, driver, commitment):
         return self.chain.transactions(b"MRV1".hex() + commitment.value.hex())
+
+
+class IdEach(EthereumDriver):
+    """Gives each commitment an MRV id, as records have one, so that all of them go to the registry."""
+
+    def prepare_many(self, anchors):
+        return super().prepare_many([(commitment, _with_id(commitment, more)) for commitment, more in anchors])
+
+    def are_new(self, anchors):
+        return super().are_new([(commitment, _with_id(commitment, more)) for commitment, more in anchors])
+
+    def find(self, commitment, metadata):
+        return super().find(commitment, _with_id(commitment, metadata))
+
+
+def _with_id(commitment: Digest, metadata: Metadata) -> Metadata:
+    return {**metadata, "mrv_id": f"MRV-{commitment.value.hex()[:32]}"}
+
+
+class TestInTheRegistry(OnANode):
+    """Without MLProvenance, so that nothing can have gone there."""
+
+    driver_class = IdEach
+
+    @pytest.fixture
+    def context(self, new_chain: Any, tmp_path: Path) -> DriverContext:
+        self.new_chain = new_chain
+        self.chain = new_chain()
+        return DriverContext("ethereum", self.settings(self.chain), tmp_path / "store")
+
+    def settings(self, chain):
+        return chain.settings(contract_address=None, registry_address=chain.registry, mode="calldata")
+
+    def elsewhere(self, driver, context):
+        self.other = self.new_chain()
+        self.other_driver = IdEach(replace(context, settings=self.settings(self.other)))
+        return self.other_driver
+
+    def count(self, driver, commitment):
+        return self.chain.registrations(commitment)
+
+    def anchor_by_another(self, driver, commitment):
+        self.chain.register_by_another(str(_with_id(commitment, {})["mrv_id"]), commitment.value)
+        return True
 
 
 class TestInTheContractUntilFinalized(OnANode):

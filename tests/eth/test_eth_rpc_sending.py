@@ -171,15 +171,15 @@ def test_a_group_takes_one_nonce_after_the_other_and_a_handful_of_requests(
     driver = chain.driver(rpc_url=proxy.url)
     assert driver.capabilities.pipelines
     anchors = many(40)
-    assert driver.are_new([commitment for commitment, _ in anchors]) == [True] * 40
+    assert driver.are_new(anchors) == [True] * 40
     prepared = driver.prepare_many(anchors)
     assert [sent(each).nonce for each in prepared] == list(range(40))
     receipts = driver.submit_many(prepared)
     assert len(proxy.bodies) == 4
     assert [receipt and receipt.reference for receipt in receipts] == [each.reference for each in prepared]
-    assert driver.are_new([commitment for commitment, _ in anchors]) == [False] * 40, "they are on their way"
+    assert driver.are_new(anchors) == [False] * 40, "they are on their way"
     chain.mine()
-    assert driver.are_new([commitment for commitment, _ in anchors]) == [False] * 40
+    assert driver.are_new(anchors) == [False] * 40
     for (commitment, metadata), receipt in zip(anchors, receipts, strict=True):
         assert receipt is not None
         verified = driver.verify(driver.upgrade(receipt), commitment)
@@ -255,13 +255,13 @@ def test_without_a_pending_state_nothing_is_new_while_something_waits(
     proxy = new_proxy(chain.url)
     proxy.refuse = lambda method, parameters: method == "eth_getStorageAt" and parameters[2] == "pending"
     driver = chain.driver(rpc_url=proxy.url)
-    assert driver.are_new([COMMITMENT]) == [True]
+    assert driver.are_new([(COMMITMENT, NO_METADATA)]) == [True]
     other, metadata = many(1)[0]
     driver.submit(driver.prepare(other, metadata))
-    assert driver.are_new([COMMITMENT, other]) == [False, False]
+    assert driver.are_new([(COMMITMENT, NO_METADATA), (other, NO_METADATA)]) == [False, False]
     chain.mine()
-    assert driver.are_new([COMMITMENT, other]) == [True, False]
-    assert chain.driver(private_key=None).are_new([COMMITMENT]) == [False]
+    assert driver.are_new([(COMMITMENT, NO_METADATA), (other, NO_METADATA)]) == [True, False]
+    assert chain.driver(private_key=None).are_new([(COMMITMENT, NO_METADATA)]) == [False]
     assert not chain.driver(mode="calldata").capabilities.pipelines
 
 
