@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Final
 
@@ -10,6 +11,8 @@ from mrv_core.canonical import JsonValue
 from mrv_core.environment import describe_environment
 from mrv_core.mrv.hardware import find_hardware
 from mrv_core.mrv.record import Hardware
+
+_logger = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 1.0
 """Longest wait at the end for what should have been found out at the beginning."""
@@ -38,5 +41,8 @@ class Surroundings:
         return self._environment, self._hardware
 
     def _run(self) -> None:
-        self._hardware = find_hardware()
-        self._environment = describe_environment()
+        try:
+            self._hardware = find_hardware()
+            self._environment = describe_environment()
+        except Exception:  # whatever it is: the record is without it, and the training never learns of it
+            _logger.debug("describing the surroundings", exc_info=True)
