@@ -20,6 +20,7 @@ from mrv_core.errors import ConfigurationError
 from mrv_core.mrv import meters
 from mrv_core.mrv.meters import Detected
 from mrv_core.mrv.record import MAX_RANKS, Component, RankPlace
+from mrv_core.mrv.storage import record_path
 
 Scope = Literal["machine", "process"]
 
@@ -98,20 +99,31 @@ def find_job(environment: Mapping[str, str]) -> Job | None:
     return Job(rank, size, local_rank, host)
 
 
-def job_mrv_id(job: Job, environment: Mapping[str, str], mrv_id: str | None) -> str:
+def job_mrv_id(job: Job, environment: Mapping[str, str], mrv_id: str | None, folder: Path) -> str:
     """Return the id of a job's record: the same in every rank, and another for each launch and each attempt of it.
+
+    A shell may launch one job after another. The record of one that is done is there before any rank of the next
+    begins, so all of these pass over its id, and no rank ever sees the record of its own job.
 
     Args:
         job: The place of this process.
         environment: Its environment.
         mrv_id: The id that the user gave.
+        folder: Where records are written.
 
     Raises:
         ConfigurationError: nothing is known that all ranks share, and no other launch has.
     """
-    base = mrv_id if mrv_id is not None else f"MRV-{uuid.uuid5(_NAMESPACE, _launch(job, environment))}"
     attempt = _number(environment, "TORCHELASTIC_RESTART_COUNT", default=0)
-    return base if attempt == 0 else f"{base}.attempt-{attempt}"
+    suffix = f".attempt-{attempt}" if attempt else ""
+    if mrv_id is not None:
+        return f"{mrv_id}{suffix}"
+    launch = _launch(job, environment)
+    while True:
+        name = "\n".join((*launch, str(next(_trackers))))
+        derived = f"MRV-{uuid.uuid5(_NAMESPACE, name)}{suffix}"
+        if not record_path(folder, derived).exists():
+            return derived
 
 
 def rank_mrv_id(mrv_id: str, rank: int) -> str:
@@ -145,8 +157,8 @@ def detect_share(job: Job | None, scope: Scope) -> Detected:
     )
 
 
-def _launch(job: Job, environment: Mapping[str, str]) -> str:
-    """Name this launch, and how many trackers it had before this one."""
+def _launch(job: Job, environment: Mapping[str, str]) -> list[str]:
+    """Name this launch."""
     known = [environment.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT")]
     run_id = environment.get("TORCHELASTIC_RUN_ID", "none")
     if _is_on_one_host(job, environment):
@@ -155,7 +167,7 @@ def _launch(job: Job, environment: Mapping[str, str]) -> str:
         known.append(run_id)
     else:
         raise ConfigurationError("the ranks of a job on several hosts do not know a common id", hint=_HINT)
-    return "\n".join((*known, str(next(_trackers))))
+    return known
 
 
 def _is_on_one_host(job: Job, environment: Mapping[str, str]) -> bool:

@@ -58,15 +58,15 @@ class Neighbours:
 
     def _enter(self, folder: Path) -> None:
         name = f"{os.getpid()}-{secrets.token_hex(8)}"
-        hidden = folder / f".{name}"
-        self._file = hidden.open("x+", encoding="ascii")
+        self._path = folder / f".{name}"
+        self._file = self._path.open("x+", encoding="ascii")
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._file.write(f"{self._mrv_id}\n")
         self._file.flush()
-        self._path = hidden.rename(folder / name)  # only now: nobody is to take it for one that was left behind
+        self._path = self._path.rename(folder / name)  # only now: nobody is to take it for one that was left behind
         for path in folder.iterdir():
             if not path.name.startswith(".") and path.name != name:
-                with suppress(FileNotFoundError):  # it has just ended
+                with suppress(OSError):  # it has just ended, or is something else
                     self._meet(path)
 
     def _meet(self, path: Path) -> None:

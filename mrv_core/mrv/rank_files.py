@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from mrv_core.errors import FormatError, StorageError
 from mrv_core.models import Verdict
@@ -19,6 +20,9 @@ from mrv_core.mrv.record import MrvRecord, RankEntry, Ranks, hash_of, parse_reco
 from mrv_core.mrv.samples import SampleFile, read_samples
 from mrv_core.mrv.storage import read_record_file, record_path, samples_path
 from mrv_core.report.model import Finding
+
+_MOST_CHARACTERS: Final = 200
+"""Of a value in a finding: gaps may be many."""
 
 
 def check_rank_files(record: MrvRecord, job: Ranks, folder: Path) -> list[Finding]:
@@ -109,9 +113,13 @@ def _check_sum(record: MrvRecord, parts: list[MrvRecord]) -> Iterator[Finding]:
     stated, computed = _numbers(record), _numbers(made)
     for place, value in computed.items():
         if stated.get(place) != value:
-            yield disagree(place, "not what the ranks' records make it", stated.get(place), value)
+            yield disagree(place, "not what the ranks' records make it", _short(stated.get(place)), _short(value))
     for place in stated.keys() - computed.keys():
-        yield disagree(place, "no rank's record has it", stated[place], None)
+        yield disagree(place, "no rank's record has it", _short(stated[place]), None)
+
+
+def _short(value: object) -> str:
+    return str(value)[:_MOST_CHARACTERS]
 
 
 def _numbers(record: MrvRecord) -> dict[str, object]:

@@ -141,11 +141,14 @@ class MRVTracker:
     ) -> None:
         if registry_url is not None:
             raise ConfigurationError("this version has no registry of records", hint="leave out registry_url")
+        self.storage_dir = Path(storage_dir).absolute()  # wherever the training goes
         self._job = job_of(job, os.environ)
         given = None if mrv_id is None else check_mrv_id(mrv_id)
-        self.mrv_id = given or generate_mrv_id() if self._job is None else job_mrv_id(self._job, os.environ, given)
-        self._own_id = self.mrv_id if self._job is None else rank_mrv_id(self.mrv_id, self._job.rank)
-        self.storage_dir = Path(storage_dir).absolute()  # wherever the training goes
+        if self._job is None:
+            self.mrv_id = self._own_id = given or generate_mrv_id()
+        else:
+            self.mrv_id = job_mrv_id(self._job, os.environ, given, self.storage_dir)
+            self._own_id = rank_mrv_id(self.mrv_id, self._job.rank)
         self.registry_url = registry_url
         self.blockchain_enabled = blockchain_enabled
         self.auto_anchor = auto_anchor
