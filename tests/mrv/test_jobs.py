@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -434,6 +435,25 @@ def test_a_changed_sample_is_caught_and_located(manager, job_path):  # noqa: F81
     assert checked(manager, job_path) == (Verdict.UNREACHABLE, [(Verdict.UNREACHABLE, "rank 2, samples")])
 
 
+def test_no_changed_byte_of_a_rank_is_valid(manager, job_path):  # noqa: F811
+    chance = random.Random(1)  # noqa: S311
+    paths = sorted(job_path.parent.glob("*.rank-*"))
+    assert len(paths) == 6
+    for number in range(60):
+        path = paths[number % 6]
+        data = path.read_bytes()
+        at = chance.randrange(len(data))
+        other = (bytes([data[at] ^ 1 << chance.randrange(7)]), b"", data[at : at + 1] * 2)[number // 6 % 3]
+        path.write_bytes(data[:at] + other + data[at + 1 :])
+        assert path.read_bytes() != data
+        verdict, findings = checked(manager, job_path)
+        assert verdict is Verdict.TAMPERED, (path.name, at)
+        assert all(place.startswith(f"rank {path.name[13]}, ") for _, place in findings)
+        path.write_bytes(data)
+    paths[0].write_bytes(paths[2].read_bytes())
+    assert checked(manager, job_path)[0] is Verdict.TAMPERED, "another rank's"
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [
@@ -648,11 +668,23 @@ def test_what_a_killed_tracker_left_is_harmless(tmp_path, monkeypatch, own_folde
     assert tracker.error is None
 
 
-def test_the_check_says_who_counted_too(manager):  # noqa: F811
+def test_the_check_and_the_page_say_who_counted_too(manager, mrv, config):  # noqa: F811
     value = record_value(steady(60))
     value["measurement"]["concurrent"] = ["MRV-too"]
-    report = verify_record(anchored(manager, MrvRecord.from_json(value, what="")), manager=manager)
+    path = anchored(manager, MrvRecord.from_json(value, what=""))
+    report = verify_record(path, manager=manager)
     assert (report.verdict, report.concurrent) == (Verdict.VALID, ("MRV-too",))
+    done = mrv("report", path, "--config", config)
+    assert (done.exit_code, "counted in the same time by MRV-too" in done.stdout) == (0, True)
+    assert "was counted in the same time by: MRV-too." in path.with_suffix(".html").read_text()
+
+
+def test_a_record_says_which_gpus_were_seen(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
+    assert meters._visible({Component.GPU: Steady(1)}) == {"CUDA_VISIBLE_DEVICES": "1,2"}
+    assert meters._visible({Component.CPU: Steady(1)}) == {}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert meters._visible({Component.GPU: Steady(1)}) == {}
 
 
 # --- real processes ---------------------------------------------------------------------------------------------------
