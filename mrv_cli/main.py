@@ -17,6 +17,7 @@ from mrv_cli import (
     export,
     fsck,
     imports,
+    job,
     journal,
     networks,
     prove,
@@ -67,6 +68,7 @@ app.command(short_help="Anchor the roots of many runs as one batch.", epilog=bat
 app.command("mrv-batch", short_help="Anchor many MRV records as one batch.", epilog=record_batch.RECORD_BATCH_EXAMPLES)(
     record_batch.record_batch
 )
+app.command("mrv-job", short_help="Sum up the MRV records of a job's ranks.", epilog=job.JOB_EXAMPLES)(job.job)
 app.command(short_help="Prove one fact of a run, or check a proof.", epilog=prove.PROVE_EXAMPLES)(prove.prove)
 app.command(short_help="Write one file that others can check.", epilog=export.EXPORT_EXAMPLES)(export.export)
 app.command("import", short_help="Read an OpenTimestamps proof as a receipt.", epilog=imports.IMPORT_EXAMPLES)(

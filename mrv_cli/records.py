@@ -18,12 +18,13 @@ from mrv_cli.output import note, print_json
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from mrv_core.mrv.record import MrvRecord
     from mrv_core.mrv.verification import RecordReport
     from mrv_core.report.model import Finding
 
 SamplesOption = Annotated[
     bool,
-    typer.Option("--samples", help="Record: compute its numbers again from the samples beside it."),
+    typer.Option("--samples", help="Record: compute its numbers again from the samples, or ranks' records, beside it."),
 ]
 SamplesFileOption = Annotated[
     Path | None,
@@ -64,16 +65,35 @@ def verify_record_file(
         StorageError: something cannot be read.
     """
     from mrv_core.manager import BlockchainManager
-    from mrv_core.mrv.storage import samples_path
     from mrv_core.mrv.verification import verify_record
     from mrv_core.registry import Registry
 
     registry = Registry.load()
-    place = samples_file or (samples_path(path) if samples else None)
-    if place is not None:
+    place = samples_file or (_samples_of(path) if samples else None)
+    if place is not None and (samples_file is not None or _readable(path) is not None):
         existing(place, "file of samples", "give its path with --samples-file")
     with BlockchainManager(read_config(config), base_dir=path.absolute().parent, registry=registry) as manager:
         return verify_record(path, manager=manager, registry=registry, samples=place, offline=offline)
+
+
+def _samples_of(path: Path) -> Path:
+    """Return the file of a record's samples, or of a job's record the folder of its ranks'."""
+    from mrv_core.mrv.storage import samples_path
+
+    record = _readable(path)
+    return samples_path(path) if record is None or record.ranks is None else path.absolute().parent
+
+
+def _readable(path: Path) -> MrvRecord | None:
+    """Return a record of schema 1.0; verifying it says what is wrong with any other."""
+    from mrv_core.errors import FormatError
+    from mrv_core.mrv.record import parse_record
+    from mrv_core.mrv.storage import read_record_file
+
+    try:
+        return parse_record(read_record_file(path), what=str(path))
+    except FormatError:
+        return None
 
 
 def report_record(path: Path, html: Path | None, config: Path | None, *, as_json: bool) -> None:
@@ -81,20 +101,20 @@ def report_record(path: Path, html: Path | None, config: Path | None, *, as_json
     from mrv_core.errors import FormatError
     from mrv_core.files import make_folder, write_atomic
     from mrv_core.mrv.page import render_record_html, same_experiment
-    from mrv_core.mrv.record import parse_record
+    from mrv_core.mrv.rank_files import has_rank_files, rank_samples
     from mrv_core.mrv.samples import read_samples
-    from mrv_core.mrv.storage import read_record_file, samples_path
 
-    has_samples = samples_path(path).exists()
+    place, record, file = _samples_of(path), _readable(path), None
+    job = None if record is None else record.ranks
+    has_samples = place.is_file() if job is None else has_rank_files(job, place)
     report = verify_record_file(path, samples=has_samples, samples_file=None, offline=False, config=config)
-    record, file = None, None
     with suppress(FormatError):  # the report says so
-        record = parse_record(read_record_file(path), what=str(path))
-        file = read_samples(samples_path(path)) if has_samples else None
+        file = read_samples(place) if place.is_file() and record is not None else None
+    ranks = [] if job is None else list(rank_samples(job, place))
     others = [] if record is None else same_experiment(record, path.absolute().parent)
     target = html or path.with_suffix(".html")
     make_folder(target.absolute().parent)
-    write_atomic(target, render_record_html(report, record, file, others).encode())
+    write_atomic(target, render_record_html(report, record, file, others, ranks).encode())
     note(f"wrote {target}")
     show_record_report(report, as_json=as_json)
 
@@ -131,7 +151,11 @@ def _facts(report: RecordReport) -> Iterator[Text]:
     yield line(f"hash        {report.hash}")
     if report.schema_version is None:
         return
+    if report.job is not None:
+        yield line(f"part of     {report.job}")
     yield line(f"experiment  {report.experiment_name}")
     yield line(f"energy      {unknown if report.energy_kwh is None else f'{report.energy_kwh:.9g} kWh'}")
     yield line(f"CO2         {unknown if report.co2_kg is None else f'{report.co2_kg:.9g} kg'}")
     yield line(f"ended       {report.end_time:%Y-%m-%d %H:%M:%S} UTC, by the clock of the machine that trained")
+    if report.concurrent:
+        yield line(f"too         this machine was counted in the same time by {', '.join(report.concurrent)}")

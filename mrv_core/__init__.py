@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mrv_core.manager import BlockchainManager
     from mrv_core.models import Receipt, Verdict, VerifiedAnchor
     from mrv_core.mrv.hardware import get_hardware_info
+    from mrv_core.mrv.job import Job
     from mrv_core.mrv.record import MrvRecord, generate_mrv_id
     from mrv_core.mrv.schema_0_1 import compute_hash, validate_mrv_json
     from mrv_core.mrv.storage import save_mrv
@@ -33,6 +34,7 @@ __all__ = [
     "Digest",
     "HashFactory",
     "IntegrityReport",
+    "Job",
     "MLProvenanceMerkleTree",
     "MRVTracker",
     "MerkleNode",
@@ -63,6 +65,7 @@ _MODULES = {
     "manager": ("BlockchainManager",),
     "models": ("Receipt", "Verdict", "VerifiedAnchor"),
     "mrv.hardware": ("get_hardware_info",),
+    "mrv.job": ("Job",),
     "mrv.record": ("MrvRecord", "generate_mrv_id"),
     "mrv.schema_0_1": ("compute_hash", "validate_mrv_json"),
     "mrv.storage": ("save_mrv",),

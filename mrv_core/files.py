@@ -69,13 +69,8 @@ def write_atomic(path: Path, data: bytes) -> None:
         StorageError: no permission, no space, or the folder is missing.
     """
     try:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        temporary = _write_beside(path, data)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -83,6 +78,44 @@ def write_atomic(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
     except (OSError, ValueError) as error:
         raise storage_error("write", path, error) from error
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write a file as `write_atomic` does, unless it is there; of several processes that try, exactly one writes it.
+
+    Returns:
+        Whether this process did.
+
+    Raises:
+        StorageError: no permission, no space, the folder is missing, or its file system has no hard links.
+    """
+    try:
+        temporary = _write_beside(path, data)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except (OSError, ValueError) as error:
+        raise storage_error("write", path, error) from error
+    return True
+
+
+def _write_beside(path: Path, data: bytes) -> Path:
+    """Write a new file beside another and sync it; return its name, or leave nothing behind."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
 
 
 def sync_folder(path: Path) -> None:

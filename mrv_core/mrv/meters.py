@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -144,7 +145,7 @@ def detect(scope: Literal["machine", "process"]) -> Detected:
     return Detected(
         meters=tuple(meters[component] for component in Component if component in meters),
         tool_version=_version(),
-        settings={name: str(configured[name]) for name in _SETTINGS if name in configured},
+        settings={name: str(configured[name]) for name in _SETTINGS if name in configured} | _visible(meters),
         unmeasured=unmeasured,
     )
 
@@ -200,6 +201,12 @@ def _silenced() -> Iterator[None]:
 
 def _is_not_of_a_reading(record: logging.LogRecord) -> bool:
     return record.threadName != THREAD_NAME
+
+
+def _visible(meters: Mapping[Component, Meter]) -> dict[str, str]:
+    """Return which GPUs this process sees, where not all: CodeCarbon reads no others."""
+    names = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES") if Component.GPU in meters else ()
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def _version() -> str | None:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from mrv_core.canonical import canonical_bytes
 from mrv_core.errors import MrvError
 from mrv_core.mrv import units
-from mrv_core.mrv.record import Component, MrvRecord, parse_record
+from mrv_core.mrv.record import Component, MrvRecord, Ranks, parse_record
 from mrv_core.mrv.samples import SampleFile
 from mrv_core.mrv.storage import read_record_file
 from mrv_core.mrv.verification import RecordReport
@@ -38,7 +38,11 @@ class _Chart:
 
 
 def render_record_html(
-    report: RecordReport, record: MrvRecord | None, file: SampleFile | None, others: Iterable[MrvRecord] = ()
+    report: RecordReport,
+    record: MrvRecord | None,
+    file: SampleFile | None,
+    others: Iterable[MrvRecord] = (),
+    ranks: Sequence[tuple[int, SampleFile]] = (),
 ) -> str:
     """Return the page, a complete HTML document; whatever stands in the record is shown as text.
 
@@ -47,14 +51,16 @@ def render_record_html(
         record: The record, where it could be read and is of schema 1.0.
         file: Its samples, where they are at hand.
         others: Records of the same experiment, to compare with.
+        ranks: Of a job's record instead: the samples of its ranks, each with its start since that of the job in ms.
     """
+    files = ranks or ([] if file is None else [(0, file)])
     template = template_environment().get_template("record.html.j2")
     return template.render(
         report=report,
         record=record,
         meaning=MEANINGS[report.verdict],
         headline=list(_headline(report)),
-        charts=[] if file is None else list(_charts(file)),
+        charts=list(_charts(files)),
         earlier=_rows(record, others),
         most=MOST_ROWS,
         **_sections(record),
@@ -69,7 +75,8 @@ def same_experiment(record: MrvRecord, folder: Path) -> list[MrvRecord]:
             other = parse_record(read_record_file(path), what=str(path))
         except MrvError:
             continue
-        if other.mrv_id != record.mrv_id and other.experiment.experiment_name == record.experiment.experiment_name:
+        same = other.experiment.experiment_name == record.experiment.experiment_name
+        if same and other.mrv_id != record.mrv_id and other.job is None:  # a rank's energy is in its job's record
             found.append(other)
     return sorted(found, key=lambda each: each.timestamps.start_time)
 
@@ -84,7 +91,7 @@ def _headline(report: RecordReport) -> Iterator[tuple[str, str]]:
 
 def _sections(record: MrvRecord | None) -> dict[str, Any]:
     if record is None:
-        return {"parts": [], "factor": {}, "training": {}, "hardware": {}, "gaps": [], "epochs": []}
+        return {"parts": [], "factor": {}, "training": {}, "hardware": {}, "gaps": [], "epochs": [], "ranks": []}
     factor = record.emissions.factor
     return {
         "parts": list(_parts(record)),
@@ -93,11 +100,13 @@ def _sections(record: MrvRecord | None) -> dict[str, Any]:
         "hardware": record.hardware.to_json(),
         "gaps": list(_gaps(record)),
         "epochs": list(_epochs(record)),
+        "ranks": [] if record.ranks is None else list(_ranks(record.ranks)),
     }
 
 
-def _pue(record: MrvRecord) -> dict[str, float]:
-    return {"PUE": record.emissions.pue_permille / units.PERMILLE}
+def _pue(record: MrvRecord) -> dict[str, float | str]:
+    known = record.emissions.pue_permille
+    return {"PUE": _UNKNOWN if known is None else known / units.PERMILLE}
 
 
 def _parts(record: MrvRecord) -> Iterator[Mapping[str, str]]:
@@ -127,6 +136,22 @@ def _epochs(record: MrvRecord) -> Iterator[Mapping[str, Any]]:
             "energy": _NOT_MEASURED if epoch.energy_uwh is None else _energy(units.kwh(epoch.energy_uwh)),
             "metrics": canonical_bytes(dict(epoch.metrics)).decode(),
         }
+
+
+def _ranks(job: Ranks) -> Iterator[Mapping[str, str]]:
+    for entry in job.entries:
+        energy, mass = entry.energy_uwh, entry.co2e_mg
+        yield {
+            "rank": str(entry.rank),
+            "host": str(entry.host),
+            "status": str(entry.status),
+            "duration": f"{entry.duration_ms / 1000:.1f} s",
+            "energy": _NOT_MEASURED if energy is None else _energy(units.kwh(energy)),
+            "co2e": _UNKNOWN if mass is None else _mass(units.kg(mass)),
+            "mrv_id": entry.mrv_id,
+        }
+    for rank in job.missing:
+        yield {"rank": str(rank), "status": "missing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,35 +189,45 @@ def _row(record: MrvRecord, *, is_this: bool) -> _Row:
     )
 
 
-def _charts(file: SampleFile) -> Iterator[_Chart]:
-    for index, component in enumerate(file.components):
-        series = _series(file, index, component)
+def _charts(files: Sequence[tuple[int, SampleFile]]) -> Iterator[_Chart]:
+    for component in Component:
+        parts = [(start, file) for start, file in files if component in file.components]
+        series = _series(parts, component)
         if series.points:
             yield _Chart(series.name, line_chart(series))
 
 
-def _series(file: SampleFile, index: int, component: Component) -> Series:
-    """Return the mean power of a component in watts over the seconds; what was not measured is a gap."""
-    duration = file.samples[-1].end_ms if file.samples else 0
+def _series(files: Sequence[tuple[int, SampleFile]], component: Component) -> Series:
+    """Return the mean power of a component in watts over the seconds, of all hosts; what nobody measured is a gap."""
+    duration = max((start + file.samples[-1].end_ms for start, file in files if file.samples), default=0)
     width = 1000 * max(1, -(-duration // (1000 * _MOST_POINTS)))
-    energy: Counter[int] = Counter()
-    measured: Counter[int] = Counter()
-    for sample in file.samples:
-        power, start = sample.powers_mw[index], sample.start_ms
-        while power is not None and start < sample.end_ms:
-            bucket = start // width
-            end = min(sample.end_ms, (bucket + 1) * width)
-            energy[bucket] += power * (end - start)
-            measured[bucket] += end - start
-            start = end
+    power: dict[int, float] = {}
+    for start, file in files:
+        for bucket, mean in _means(file, file.components.index(component), start, width):
+            power[bucket] = power.get(bucket, 0) + mean
     runs: list[list[tuple[int, float]]] = []
-    for bucket, length in measured.items():
+    for bucket in sorted(power):
         if not runs or runs[-1][-1][0] != (bucket - 1) * width // 1000:
             runs.append([])
-        runs[-1].append((bucket * width // 1000, energy[bucket] / length / 1000))
+        runs[-1].append((bucket * width // 1000, power[bucket]))
     segments = tuple(map(tuple, runs))
     points = tuple(point for run in segments for point in run)
     return Series(f"{component}, W", points, (), segments, along="s")
+
+
+def _means(file: SampleFile, index: int, begin_ms: int, width_ms: int) -> Iterator[tuple[int, float]]:
+    """Yield the mean power in watts of each stretch of time in which a file has any."""
+    energy: Counter[int] = Counter()
+    measured: Counter[int] = Counter()
+    for sample in file.samples:
+        power, start, end = sample.powers_mw[index], begin_ms + sample.start_ms, begin_ms + sample.end_ms
+        while power is not None and start < end:
+            bucket = start // width_ms
+            until = min(end, (bucket + 1) * width_ms)
+            energy[bucket] += power * (until - start)
+            measured[bucket] += until - start
+            start = until
+    return ((bucket, energy[bucket] / length / 1000) for bucket, length in measured.items())
 
 
 def _energy(kwh: float) -> str:

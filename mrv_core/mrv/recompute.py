@@ -11,6 +11,7 @@ from typing import Final
 
 from mrv_core.models import Verdict
 from mrv_core.mrv import units
+from mrv_core.mrv.rank_numbers import check_ranks, check_share, disagree
 from mrv_core.mrv.record import ComponentEnergy, MrvRecord, Samples
 from mrv_core.mrv.samples import SampleFile, changed_sections, energy_uwh, root_of_sections, section_size
 from mrv_core.report.model import Finding
@@ -26,12 +27,14 @@ _LIMIT_PERMILLE: Final = 1050
 
 
 def check_numbers(record: MrvRecord) -> list[Finding]:
-    """Compare the numbers of a record with one another: the total, the emissions, the times, the sections' root."""
+    """Compare the numbers of a record with one another: the total, the emissions, the times, the roots, the ranks."""
     return [
         *_total(record),
         *_emissions(record),
         *_times(record),
         *(_sections(record.samples) if record.samples is not None else ()),
+        *(check_share(record, record.job) if record.job is not None else ()),
+        *(check_ranks(record, record.ranks) if record.ranks is not None else ()),
     ]
 
 
@@ -55,25 +58,24 @@ def check_samples(record: MrvRecord, samples: Samples, file: SampleFile) -> list
     ]
 
 
-def _disagree(place: str, message: str, stated: object, computed: object) -> Finding:
-    return Finding(verdict=Verdict.DISAGREE, place=place, message=message, expected=str(stated), computed=str(computed))
-
-
 def _total(record: MrvRecord) -> Iterator[Finding]:
     known = [part.energy_uwh for part in record.energy.components if part.energy_uwh is not None]
     total = sum(known) if known else None
     if total != record.energy.total_uwh:
         message = "the total is not the sum of the components"
-        yield _disagree("energy.total_uwh", message, record.energy.total_uwh, total)
+        yield disagree("energy.total_uwh", message, record.energy.total_uwh, total)
 
 
 def _emissions(record: MrvRecord) -> Iterator[Finding]:
     stated, factor, energy = record.emissions, record.emissions.factor, record.energy.total_uwh
-    known = factor is not None and energy is not None
+    known = factor is not None and energy is not None and stated.pue_permille is not None
+    if record.ranks is not None and not known:
+        return  # the sum of the ranks' emissions, of whatever factors: `check_ranks` adds them up
     computed = units.co2e_mg(energy, factor.value, stated.pue_permille) if known else None  # type: ignore[arg-type, union-attr]
-    if computed != stated.co2e_mg:
+    rounded = 0 if record.ranks is None else len(record.ranks.entries)  # each rank's were, by themselves
+    if not _within(stated.co2e_mg, computed, rounded):
         message = "the emissions are not energy times PUE times factor"
-        yield _disagree("emissions.co2e_mg", message, stated.co2e_mg, computed)
+        yield disagree("emissions.co2e_mg", message, stated.co2e_mg, computed)
 
 
 def _times(record: MrvRecord) -> Iterator[Finding]:
@@ -81,12 +83,12 @@ def _times(record: MrvRecord) -> Iterator[Finding]:
     between_ms = (times.end_time - times.start_time).total_seconds() * 1000
     if abs(between_ms - times.duration_ms) > 2000:  # both ends are rounded to whole seconds
         message = "end less start is not the duration"
-        yield _disagree("timestamps.duration_ms", message, times.duration_ms, round(between_ms))
+        yield disagree("timestamps.duration_ms", message, times.duration_ms, round(between_ms))
     last = 0
     for number, epoch in enumerate(record.epochs):
         if not last <= epoch.start_ms <= epoch.end_ms <= times.duration_ms:
             message = f"epoch {epoch.epoch} is outside the run, or overlaps the one before it"
-            yield _disagree(f"epochs.{number}", message, f"{epoch.start_ms} to {epoch.end_ms} ms", f"after {last} ms")
+            yield disagree(f"epochs.{number}", message, f"{epoch.start_ms} to {epoch.end_ms} ms", f"after {last} ms")
         last = epoch.end_ms
 
 
@@ -96,7 +98,7 @@ def _sections(samples: Samples) -> Iterator[Finding]:
     stated = (samples.root.value, len(samples.sections), samples.section_size)
     if stated != (root, count, section_size(samples.size)):
         message = "the sections do not make the root of the samples"
-        yield _disagree("samples.sections", message, samples.root, f"sha256:{root.hex()}")
+        yield disagree("samples.sections", message, samples.root, f"sha256:{root.hex()}")
 
 
 def _changed(samples: Samples, file: SampleFile) -> Iterator[Finding]:
@@ -107,7 +109,7 @@ def _changed(samples: Samples, file: SampleFile) -> Iterator[Finding]:
 
 def _size(samples: Samples, file: SampleFile) -> Iterator[Finding]:
     if samples.size != len(file.lines):
-        yield _disagree("samples.size", "the samples are not so many lines", samples.size, len(file.lines))
+        yield disagree("samples.size", "the samples are not so many lines", samples.size, len(file.lines))
 
 
 def _energies(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
@@ -117,11 +119,11 @@ def _energies(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
         stated = None if part is None else part.energy_uwh
         if not _agree(record, stated, computed):
             message = f"the samples of {component} make another energy"
-            yield _disagree(f"energy.components.{component}", message, stated, computed)
+            yield disagree(f"energy.components.{component}", message, stated, computed)
     for component, part in parts.items():
         if part.energy_uwh is not None and component not in file.components:
             message = f"there are no samples of {component}"
-            yield _disagree(f"energy.components.{component}", message, part.energy_uwh, None)
+            yield disagree(f"energy.components.{component}", message, part.energy_uwh, None)
 
 
 def _epochs(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
@@ -131,7 +133,7 @@ def _epochs(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
         computed = units.uwh(sum(known)) if known else None
         if not _agree(record, epoch.energy_uwh, computed):
             message = f"the samples make another energy of epoch {epoch.epoch}"
-            yield _disagree(f"epochs.{number}.energy_uwh", message, epoch.energy_uwh, computed)
+            yield disagree(f"epochs.{number}.energy_uwh", message, epoch.energy_uwh, computed)
 
 
 def _gaps(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
@@ -139,14 +141,14 @@ def _gaps(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
     computed = {(gap.component, gap.start_ms, gap.end_ms) for gap in file.gaps(record.timestamps.duration_ms, {})}
     for component, start, end in sorted(computed - stated, key=str)[:_MAX_FINDINGS]:
         message = f"nothing of {component or 'anything'} was measured from {start} to {end} ms, which the record hides"
-        yield _disagree("measurement.gaps", message, "no gap", f"{end - start} ms")
+        yield disagree("measurement.gaps", message, "no gap", f"{end - start} ms")
 
 
 def _plausible(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
     last = file.samples[-1].end_ms if file.samples else 0
     if last > record.timestamps.duration_ms + _LATE_MS:
         message = "samples were taken after the end of the run"
-        yield _disagree(f"samples line {len(file.lines)}", message, record.timestamps.duration_ms, last)
+        yield disagree(f"samples line {len(file.lines)}", message, record.timestamps.duration_ms, last)
     for index, component in enumerate(file.components):
         part = next((part for part in record.energy.components if part.component is component), None)
         yield from _over_limit(part, index, file) if part is not None else ()
@@ -161,7 +163,13 @@ def _over_limit(part: ComponentEnergy, index: int, file: SampleFile) -> Iterator
         if power is not None and power > limit and found < _MAX_FINDINGS:
             found += 1
             message = f"{part.component} cannot draw so much"
-            yield _disagree(f"samples line {line}", message, f"at most {part.limit_mw} mW", f"{power} mW")
+            yield disagree(f"samples line {line}", message, f"at most {part.limit_mw} mW", f"{power} mW")
+
+
+def _within(stated: int | None, computed: int | None, difference: int) -> bool:
+    if stated is None or computed is None:
+        return stated == computed
+    return abs(stated - computed) <= difference
 
 
 def _agree(record: MrvRecord, stated: int | None, computed: int | None) -> bool:

@@ -24,12 +24,15 @@ MAX_RECORD_BYTES: Final = 8 * 1024 * 1024
 """Largest record that is read: some 10,000 epochs with metrics. Samples are in a file of their own."""
 MAX_ID_CHARACTERS: Final = 128
 """Longest id that the registry contract takes."""
+MAX_RANKS: Final = 20_000
+"""Most processes of one job: as many entries as a record takes."""
 
 _ID = re.compile(rf"[!-~]{{1,{MAX_ID_CHARACTERS}}}")
 _Quantity = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)]
 _Count = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER)]
 _Text = Annotated[str, Field(max_length=1000)]
 _Id = Annotated[str, Field(pattern=rf"^{_ID.pattern}$")]
+_Rank = Annotated[int, Field(ge=0, lt=MAX_RANKS)]
 
 
 class Status(StrEnum):
@@ -129,6 +132,7 @@ class Measurement(Model):
         tolerance_permille: By how much a recomputed energy or emission may differ before it is a disagreement.
         settings: The tool's own settings that change what it reads.
         gaps: What was not measured.
+        concurrent: Ids of other records that counted the same machine in the same time: what it used is in each.
     """
 
     measurement_tool: _Text
@@ -138,6 +142,7 @@ class Measurement(Model):
     tolerance_permille: Annotated[int, Field(ge=0, le=1000)]
     settings: dict[str, Json]
     gaps: tuple[Gap, ...]
+    concurrent: tuple[_Id, ...]
 
 
 class ComponentEnergy(Model):
@@ -208,12 +213,13 @@ class Emissions(Model):
 
     Attributes:
         co2e_mg: total energy times PUE times factor, in mg CO2e; null where the energy or the factor is unknown.
-        pue_permille: Power usage effectiveness of the data centre times 1000, as the user stated it; 1000 is none.
-        factor: Null where nobody stated one. It is never guessed.
+        pue_permille: Power usage effectiveness of the data centre times 1000, as the user stated it; 1000 is none. Null
+            in the record of a job whose ranks stated different ones.
+        factor: Null where nobody stated one, or the ranks of a job different ones. It is never guessed.
     """
 
     co2e_mg: _Quantity | None
-    pue_permille: Annotated[int, Field(ge=1000, le=100_000)]
+    pue_permille: Annotated[int, Field(ge=1000, le=100_000)] | None
     factor: Factor | None
 
 
@@ -276,6 +282,65 @@ class Supersedes(Model):
     hash: DigestField
 
 
+class RankPlace(Model):
+    """Which part of a job a rank's record is.
+
+    Attributes:
+        mrv_id: Id of the job's record.
+        rank: Of this process in the job, from 0.
+        world_size: Processes of the job.
+        local_rank: Of this process on its host; 0 counts what is the whole host's.
+        host: Number of the host in the job, from 0.
+    """
+
+    mrv_id: _Id
+    rank: _Rank
+    world_size: Annotated[int, Field(ge=1, le=MAX_RANKS)]
+    local_rank: _Rank
+    host: _Rank
+
+
+class RankEntry(Model):
+    """A rank's record, as its job's record sums it up.
+
+    Attributes:
+        rank, local_rank, host: See `RankPlace`.
+        mrv_id: Id of the rank's record.
+        hash: SHA-256 of its bytes.
+        status: How this rank ended.
+        start_ms: When it started, since the start of the job, by the clocks of the hosts.
+        duration_ms: How long it ran.
+        energy_uwh, co2e_mg: What it counted.
+    """
+
+    rank: _Rank
+    local_rank: _Rank
+    host: _Rank
+    mrv_id: _Id
+    hash: DigestField
+    status: Status
+    start_ms: _Quantity
+    duration_ms: _Quantity
+    energy_uwh: _Quantity | None
+    co2e_mg: _Quantity | None
+
+
+class Ranks(Model):
+    """The records that a job's record is made of.
+
+    Attributes:
+        world_size: Processes of the job.
+        missing: Ranks whose record was not there.
+        root: Root of the RFC 9162 log over the hashes of the others, 32 bytes each, in the order of the ranks.
+        entries: The others, in the order of the ranks.
+    """
+
+    world_size: Annotated[int, Field(ge=1, le=MAX_RANKS)]
+    missing: tuple[_Rank, ...]
+    root: DigestField
+    entries: Annotated[tuple[RankEntry, ...], Field(min_length=1)]
+
+
 class MrvRecord(Model):
     """A record of schema 1.0.
 
@@ -285,6 +350,9 @@ class MrvRecord(Model):
         status: How the training ended; a record of an interrupted one counts what was used until then.
         interruption: Type of the exception or name of the signal that ended it; null where it was completed.
         metrics: What was logged outside any epoch.
+        job: The job that this is one rank's record of, or null.
+        ranks: The ranks' records that this, as a job's record, is the sum of, or null. Epochs, metrics and samples are
+            theirs then.
         environment: Code commit, packages, system; see `mrv_core.environment`.
     """
 
@@ -302,6 +370,8 @@ class MrvRecord(Model):
     epochs: tuple[Epoch, ...]
     metrics: dict[str, Json]
     samples: Samples | None
+    job: RankPlace | None
+    ranks: Ranks | None
     environment: dict[str, Json]
     provenance: Provenance | None
     supersedes: Supersedes | None
@@ -310,6 +380,10 @@ class MrvRecord(Model):
     def _check(self) -> Self:
         if (self.status is Status.COMPLETED) != (self.interruption is None):
             raise ValueError("status and interruption contradict each other")
+        if self.ranks is None and self.emissions.pue_permille is None:
+            raise ValueError("a PUE is not known in the record of a job only")
+        if self.ranks is not None and (self.job or self.samples or self.epochs or self.metrics):
+            raise ValueError("epochs, metrics and samples of a job are in the records of its ranks")
         return self
 
     @property
@@ -328,13 +402,18 @@ def generate_mrv_id() -> str:
     return f"MRV-{uuid.uuid4()}"
 
 
+def is_mrv_id(mrv_id: object) -> bool:
+    """Tell whether an id is one that the registry contract takes; see `check_mrv_id`."""
+    return isinstance(mrv_id, str) and _ID.fullmatch(mrv_id) is not None
+
+
 def check_mrv_id(mrv_id: str) -> str:
     """Return an id that the registry contract takes.
 
     Raises:
         FormatError: it is not 1 to 128 printable ASCII characters without spaces.
     """
-    if not isinstance(mrv_id, str) or not _ID.fullmatch(mrv_id):
+    if not is_mrv_id(mrv_id):
         raise FormatError(
             f"an MRV id is 1 to {MAX_ID_CHARACTERS} printable ASCII characters without spaces, not {mrv_id!r:.80}"
         )

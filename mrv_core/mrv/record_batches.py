@@ -11,6 +11,7 @@ from mrv_core.batching import Batch, batch_metadata
 from mrv_core.errors import MrvError
 from mrv_core.hashing import Digest
 from mrv_core.manager import AnchorOutcome, BlockchainManager
+from mrv_core.mrv.record import MrvRecord
 from mrv_core.mrv.storage import RecordReceipts, collect_receipts, read_receipts, read_record_file, write_receipts
 from mrv_core.mrv.verification import read_record
 
@@ -58,6 +59,8 @@ def waiting_records(paths: Iterable[Path], manager: BlockchainManager) -> list[W
             beside = read_receipts(path)
         except MrvError:
             continue  # no record, or one that was changed: `mrv verify` says which
+        if isinstance(record, MrvRecord) and record.job is not None:
+            continue  # its job's record commits to it
         anchored = commitment if beside is None else beside.anchored
         if anchored not in known and commitment not in known and (beside is None or not beside.receipts):
             found.append(WaitingRecord(path, record.mrv_id, commitment))

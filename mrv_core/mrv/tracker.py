@@ -33,6 +33,9 @@ from mrv_core.manager import BlockchainManager
 from mrv_core.models import Receipt, utc_now
 from mrv_core.mrv import meters, units
 from mrv_core.mrv.factor import country_factor, stated_factor
+from mrv_core.mrv.job import Job, detect_share, job_mrv_id, job_of, now_ms, rank_mrv_id
+from mrv_core.mrv.job_record import write_job_record
+from mrv_core.mrv.neighbours import Neighbours
 from mrv_core.mrv.record import (
     MAX_RECORD_BYTES,
     Component,
@@ -97,6 +100,13 @@ class MRVTracker:
         provenance: The run that this is about; its root goes into the record.
         supersedes: The record that this one corrects.
         registry: Known drivers; by default those installed.
+        job: Place of this process in a job of many. `auto` is what torchrun's variables say; None is none.
+
+    Attributes:
+        mrv_id: Id of the record, or in a job that of the job's record, which all ranks share.
+        record: What this process measured, once that has ended.
+        job_record: The sum of all ranks, in the one that found the records of all others: that is what is anchored.
+        error: What went wrong in it last.
 
     Raises:
         ConfigurationError: a setting is wrong, or CodeCarbon knows no factor of the country.
@@ -127,18 +137,25 @@ class MRVTracker:
         provenance: ProvenanceTracker | None = None,
         supersedes: MrvRecord | None = None,
         registry: Registry | None = None,
+        job: Job | Literal["auto"] | None = "auto",
     ) -> None:
         if registry_url is not None:
             raise ConfigurationError("this version has no registry of records", hint="leave out registry_url")
-        self.mrv_id = generate_mrv_id() if mrv_id is None else check_mrv_id(mrv_id)
         self.storage_dir = Path(storage_dir).absolute()  # wherever the training goes
+        self._job = job_of(job, os.environ)
+        given = None if mrv_id is None else check_mrv_id(mrv_id)
+        if self._job is None:
+            self.mrv_id = self._own_id = given or generate_mrv_id()
+        else:
+            self.mrv_id = job_mrv_id(self._job, os.environ, given, self.storage_dir)
+            self._own_id = rank_mrv_id(self.mrv_id, self._job.rank)
         self.registry_url = registry_url
         self.blockchain_enabled = blockchain_enabled
         self.auto_anchor = auto_anchor
         self.start_time: float | None = None
         self.start_time_iso: str | None = None
         self.record: MrvRecord | None = None
-        self.mrv_hash: str | None = None
+        self.job_record: MrvRecord | None = None
         self.error: MrvError | None = None
         self._experiment = Experiment.from_json(
             {"experiment_name": experiment_name, "model_name": model_name, "dataset_name": dataset_name},
@@ -147,7 +164,7 @@ class MRVTracker:
         self._training = Training.from_json(
             {"epochs": epochs, "batch_size": batch_size, "framework": framework}, what="the training"
         )
-        self._path = record_path(self.storage_dir, self.mrv_id)
+        self._path = record_path(self.storage_dir, self._own_id)
         self._factor = _factor(country, emission_factor, emission_factor_source)
         self._pue_permille = units.to_base(pue, units.PERMILLE, "the PUE")
         if not units.PERMILLE <= self._pue_permille <= _MAX_PUE * units.PERMILLE:
@@ -170,6 +187,7 @@ class MRVTracker:
         self._metrics: dict[str, JsonValue] = {}
         self._sampler: Sampler | None = None
         self._surroundings = Surroundings()
+        self._neighbours = Neighbours(self._own_id)
         self._anchoring: threading.Thread | None = None
         self._receipts: dict[str, Receipt] = {}
 
@@ -185,18 +203,21 @@ class MRVTracker:
         if self._sampler is not None:
             raise RunStateError(f"{self.mrv_id} was started before", hint="make a new tracker for each training")
         make_folder(self.storage_dir)
-        for what, path in (("a record", self._path), ("a file of samples", samples_path(self._path))):
+        for path in (record_path(self.storage_dir, self.mrv_id), self._path, samples_path(self._path)):
             if path.exists():
+                what = "a record" if path.suffix == ".json" else "a file of samples"
                 raise RunStateError(f"there is {what} {path}", hint="choose another mrv_id")
         _require_writable(self._path)
         self._process = os.getpid()
         self._sampler = Sampler(self._detect, self._open_samples, self._interval_s)
         self.start_time = time.time()
-        self._started_at = utc_now()
+        self._started_at = utc_now() if self._job is None else now_ms()
         self.start_time_iso = self._started_at.isoformat().replace("+00:00", "Z")
         self._start_ns = time.monotonic_ns()
         self._sampler.start(self._start_ns)
         self._surroundings.start()
+        if self._scope == "machine" and (self._job is None or self._job.local_rank == 0):
+            self._neighbours.start()
         atexit.register(self._at_exit)
         return self
 
@@ -257,15 +278,19 @@ class MRVTracker:
             return self.record
         duration_ms = self._now_ms()
         self._sampler.stop()
-        record = self._build(duration_ms, None if interruption is None else _text(interruption))
+        others = self._neighbours.stop()
+        record = self._build(duration_ms, None if interruption is None else _text(interruption), others)
         if len(record.to_bytes()) > MAX_RECORD_BYTES:  # nobody could read it: the energy is worth more
             self._keep(FormatError("the epochs and metrics are too large for a record, and were left out"))
             record = record.model_copy(update={"epochs": (), "metrics": {"left_out": "too large for a record"}})
         self._path = self._write(record)
-        self.record, self.mrv_hash = record, record.hash.hex
+        self.record = record
         atexit.unregister(self._at_exit)  # only now: until here another Ctrl-C leaves the record to it
-        _logger.info("MRV record %s written to %s", self.mrv_id, self._path)
-        if self.auto_anchor and self._manager is not None and not self._waits_for_batch:
+        _logger.info("MRV record %s written to %s", self._own_id, self._path)
+        if self._job is not None:
+            self._sum_up(self._job)
+        anchors = self.auto_anchor and self._manager is not None and not self._waits_for_batch
+        if anchors and (self._job is None or self.job_record is not None):
             self._start_anchoring()
         return self.record
 
@@ -301,6 +326,15 @@ class MRVTracker:
         return self._path
 
     @property
+    def mrv_hash(self) -> str | None:
+        """Hash of the record that is anchored, hexadecimal; None before there is one.
+
+        Raises:
+            RunStateError: it is a job's, and another rank's process put it together.
+        """
+        return None if self.record is None else self._anchored()[0].hash.hex
+
+    @property
     def manager(self) -> BlockchainManager:
         """Who anchors the record.
 
@@ -320,7 +354,13 @@ class MRVTracker:
 
     @property
     def tx_hash(self) -> str | None:
-        """Transaction id on the first Ethereum network, or else the first network that took it; waits as `receipts`."""
+        """Transaction id on the first Ethereum network, or else the first network that took it; waits as `receipts`.
+
+        Raises:
+            RunStateError: see `mrv_hash`.
+        """
+        if self.record is not None:
+            self._anchored()
         receipts = sorted(self.receipts.values(), key=lambda receipt: receipt.driver != "ethereum")
         return receipts[0].reference if receipts else None
 
@@ -328,21 +368,20 @@ class MRVTracker:
         """Anchor the record now and wait for it; whatever does not go out stays in the journal, for `mrv flush`.
 
         Raises:
-            RunStateError: there is no record yet.
+            RunStateError: there is no record yet, or see `mrv_hash`.
             ConfigurationError: anchoring is off, or a network is not configured.
             StorageError: nothing was sent because it could not be written down first.
         """
-        if self.record is None:
-            raise RunStateError("there is no record yet", hint="call stop() first")
+        record, path = self._anchored()
         manager = self.manager
         if self._anchoring is not None and self._anchoring is not threading.current_thread():
             self._anchoring.join()
-        outcomes = manager.anchor(self.record.hash, {"mrv_id": self.mrv_id}, networks)
+        outcomes = manager.anchor(record.hash, {"mrv_id": self.mrv_id}, networks)
         taken = {name: outcome.receipt for name, outcome in outcomes.items() if outcome.receipt is not None}
         self._receipts.update(taken)
         if self._receipts:
-            held = RecordReceipts(mrv_id=self.mrv_id, commitment=self.record.hash, receipts=self._receipts)
-            write_receipts(self._path, held)
+            held = RecordReceipts(mrv_id=self.mrv_id, commitment=record.hash, receipts=self._receipts)
+            write_receipts(path, held)
         return taken
 
     def wait_until_final(
@@ -366,25 +405,38 @@ class MRVTracker:
             self._anchoring.join()
         left = manager.settle(timeout_s=timeout_s, progress=progress)
         collect_receipts(self._path.parent, manager.journal)
-        rows = manager.journal.rows(commitment=self.record.hash) if self.record is not None else []
+        record = self.record if self._job is None else self.job_record
+        rows = manager.journal.rows(commitment=record.hash) if record is not None else []
         self._receipts.update({row.network: row.receipt for row in rows if row.receipt is not None})
-        return [row for row in left if self.record is not None and row.commitment == self.record.hash]
+        return [row for row in left if record is not None and row.commitment == record.hash]
 
     def verify_on_blockchain(self) -> RecordReport:
         """Check the record's file against the networks that hold it; see `mrv_core.mrv.verification.verify_record`.
 
         Raises:
-            RunStateError: there is no record yet.
+            RunStateError: there is no record yet, or see `mrv_hash`.
             ConfigurationError: anchoring is off.
         """
         from mrv_core.mrv.verification import verify_record
 
-        if self.record is None:
-            raise RunStateError("there is no record yet", hint="call stop() first")
+        _record, path = self._anchored()
         manager = self.manager
         if self._anchoring is not None:
             self._anchoring.join()
-        return verify_record(self._path, manager=manager, mrv_id=self.mrv_id)
+        return verify_record(path, manager=manager, mrv_id=self.mrv_id)
+
+    def _anchored(self) -> tuple[MrvRecord, Path]:
+        """Return the record that is anchored, and its file."""
+        if self.record is None:
+            raise RunStateError("there is no record yet", hint="call stop() first")
+        if self._job is None:
+            return self.record, self._path
+        if self.job_record is None:
+            raise RunStateError(
+                f"rank {self._job.rank} did not put the record of the job together",
+                hint="the last rank that ends does, if all others have; else see 'mrv mrv-job'",
+            )
+        return self.job_record, record_path(self.storage_dir, self.mrv_id)
 
     @property
     def _waits_for_batch(self) -> bool:
@@ -414,12 +466,12 @@ class MRVTracker:
     # --- the record ---------------------------------------------------------------------------------------------
 
     def _detect(self) -> meters.Detected:
-        return meters.detect(self._scope)
+        return detect_share(self._job, self._scope)
 
     def _open_samples(self, components: Iterable[Component]) -> SampleWriter:
         return SampleWriter(samples_path(self._path), tuple(components))
 
-    def _build(self, duration_ms: int, interruption: str | None) -> MrvRecord:
+    def _build(self, duration_ms: int, interruption: str | None, others: tuple[str, ...]) -> MrvRecord:
         sampler = self._sampler
         assert sampler is not None  # noqa: S101 - `stop` has checked it
         samples, problem = self._read_samples(sampler)
@@ -431,7 +483,7 @@ class MRVTracker:
         factor = self._factor
         known = total is not None and factor is not None
         return MrvRecord(
-            mrv_id=self.mrv_id,
+            mrv_id=self._own_id,
             status=Status.COMPLETED if interruption is None else Status.INTERRUPTED,
             interruption=interruption,
             experiment=self._experiment,
@@ -450,6 +502,7 @@ class MRVTracker:
                 tolerance_permille=TOLERANCE_PERMILLE,
                 settings=dict(sampler.detected.settings),
                 gaps=gaps_of(sampler, samples, problem, duration_ms),
+                concurrent=others,
             ),
             energy=energy,
             emissions=Emissions(
@@ -460,6 +513,8 @@ class MRVTracker:
             epochs=tuple(epoch_of(each, samples) for each in self._epochs),
             metrics=self._metrics,
             samples=None if samples is None else samples.summary(),
+            job=None if self._job is None else self._job.place(self.mrv_id),
+            ranks=None,
             environment=environment,
             provenance=self._provenance_link(),
             supersedes=self._supersedes,
@@ -491,10 +546,17 @@ class MRVTracker:
         else:
             return self._path
         # The training is done: its record is worth more than its place.
-        elsewhere = record_path(Path(tempfile.mkdtemp(prefix="mrv-")), self.mrv_id)
+        elsewhere = record_path(Path(tempfile.mkdtemp(prefix="mrv-")), self._own_id)
         write_atomic(elsewhere, record.to_bytes())
-        _logger.warning("MRV record %s is in %s instead", self.mrv_id, elsewhere)
+        _logger.warning("MRV record %s is in %s instead", self._own_id, elsewhere)
         return elsewhere
+
+    def _sum_up(self, job: Job) -> None:
+        """Write the record of the job where this was the last of its ranks; a failure is kept, as the rank is done."""
+        try:
+            self.job_record = write_job_record(self.storage_dir, self.mrv_id, job.world_size)
+        except Exception as error:
+            self._keep(error)
 
     def _at_exit(self) -> None:
         """The program ends, and nobody called `stop`."""

@@ -20,8 +20,9 @@ from mrv_core.hashing import Digest
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import DigestField, Model, Receipt, TimeField, Verdict, utc_now
 from mrv_core.mrv import units
+from mrv_core.mrv.rank_files import check_rank_files
 from mrv_core.mrv.recompute import check_numbers, check_samples
-from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord, hash_of, parse_record, schema_version_of
+from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord, Ranks, hash_of, parse_record, schema_version_of
 from mrv_core.mrv.registries import LookUp, look_up
 from mrv_core.mrv.samples import read_samples
 from mrv_core.mrv.schema_0_1 import MrvRecord01, parse_record_0_1
@@ -49,6 +50,8 @@ class RecordReport(Model):
         experiment_name: What was trained.
         energy_kwh, co2_kg: What it says it cost; null where it says that this is not known.
         end_time: When it says it ended.
+        job: Id of the job that it is one rank's record of; null for every other record.
+        concurrent: Records that it says counted the same machine in the same time.
         rule: What combined the verdicts, in words.
         steps: The numbered steps.
         findings: Everything that is wrong, as exact as the evidence allows.
@@ -67,6 +70,8 @@ class RecordReport(Model):
     energy_kwh: float | None = None
     co2_kg: float | None = None
     end_time: TimeField | None = None
+    job: str | None = None
+    concurrent: tuple[str, ...] = ()
     rule: str
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...]
@@ -131,7 +136,7 @@ def verify_record(
         manager: Whom to ask the networks with.
         registry: Where each driver's examiner is found; by default those installed.
         mrv_id: Id under which it should be anchored; by default that of the receipts beside it, or the one in it.
-        samples: File of its samples, to compute everything again.
+        samples: File of its samples, to compute everything again; of a job's record the folder of its ranks' records.
         offline: Whether to ask no network.
 
     Raises:
@@ -202,6 +207,9 @@ def _read(run: _Run, data: bytes, path: Path, *, known: bool) -> tuple[MrvRecord
 
 
 def _check_samples(run: _Run, record: MrvRecord | MrvRecord01 | None, path: Path | None) -> None:
+    if isinstance(record, MrvRecord) and record.ranks is not None:
+        _check_ranks(run, record, record.ranks, path)
+        return
     name = "Its samples make the numbers"
     if path is None:
         run.add(name, None, "no samples were given; give them with --samples")
@@ -216,6 +224,15 @@ def _check_samples(run: _Run, record: MrvRecord | MrvRecord01 | None, path: Path
         return
     findings = check_samples(record, record.samples, file)
     run.find(name, findings, f"{len(file.samples)} samples of {', '.join(file.components)}")
+
+
+def _check_ranks(run: _Run, record: MrvRecord, job: Ranks, folder: Path | None) -> None:
+    name = "Its ranks' records and samples make the numbers"
+    if folder is None:
+        run.add(name, None, "nobody asked for it; with --samples")
+        return
+    found = check_rank_files(record, job, folder)
+    run.find(name, found, f"{len(job.entries)} of {job.world_size} ranks")
 
 
 def _receipts(
@@ -328,7 +345,7 @@ def _report(
     return RecordReport(
         source=str(path),
         verdict=verdict,
-        summary=_summary(run, mrv_id, verdict),
+        summary=_summary(run, record, mrv_id, verdict),
         created_at=utc_now(),
         mrv_id=mrv_id,
         hash=commitment,
@@ -354,16 +371,21 @@ def _facts(record: MrvRecord | MrvRecord01) -> dict[str, Any]:
         "end_time": record.timestamps.end_time,
         "energy_kwh": None if energy is None else units.kwh(energy),
         "co2_kg": None if mass is None else units.kg(mass),
+        "job": None if record.job is None else record.job.mrv_id,
+        "concurrent": record.measurement.concurrent,
     }
 
 
-def _summary(run: _Run, mrv_id: str, verdict: Verdict) -> str:
+def _summary(run: _Run, record: MrvRecord | MrvRecord01 | None, mrv_id: str, verdict: Verdict) -> str:
     if verdict is Verdict.VALID:
         names = ", ".join(check.network for check in run.checks if check.verdict is Verdict.VALID)
         return f"The record is unchanged since it was anchored on {names}."
     if run.findings:
         finding = min(run.findings, key=lambda each: SEVERITY.index(each.verdict))
         return f"{finding.place}: {finding.message}."
+    if not run.checks and isinstance(record, MrvRecord) and record.job is not None:
+        job = record.job.mrv_id
+        return f"{mrv_id} is not anchored by itself, but as a part of {job}: verify that record, with --samples."
     if not run.checks:
         return f"{mrv_id}: {run.steps[3].detail}."
     for check in run.checks:

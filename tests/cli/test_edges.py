@@ -36,6 +36,7 @@ COMMANDS = (
     "export",
     "import",
     "mrv-batch",
+    "mrv-job",
     "publish",
     "fetch",
     "networks",

@@ -68,6 +68,7 @@ def record_value(file: SampleFile | None, **changes: Any) -> dict[str, Any]:
             "tolerance_permille": 1,
             "settings": {},
             "gaps": [] if file is None else [gap.to_json() for gap in file.gaps(duration, {})],
+            "concurrent": [],
         },
         "energy": {
             "total_uwh": total,
@@ -90,6 +91,8 @@ def record_value(file: SampleFile | None, **changes: Any) -> dict[str, Any]:
         "epochs": [epoch_value(file, 0, 0, middle), epoch_value(file, 1, middle, duration)],
         "metrics": {"accuracy": 0.93},
         "samples": None if file is None else file.summary().to_json(),
+        "job": None,
+        "ranks": None,
         "environment": {"python": "3.11.7"},
         "provenance": None,
         "supersedes": None,
