@@ -23,6 +23,7 @@ from mrv_cli import (
     prove,
     publish,
     record_batch,
+    recover,
     verify,
 )
 
@@ -67,6 +68,9 @@ app.command(short_help="Check the journal, and rebuild it.", epilog=fsck.FSCK_EX
 app.command(short_help="Anchor the roots of many runs as one batch.", epilog=batch.BATCH_EXAMPLES)(batch.batch)
 app.command("mrv-batch", short_help="Anchor many MRV records as one batch.", epilog=record_batch.RECORD_BATCH_EXAMPLES)(
     record_batch.record_batch
+)
+app.command("mrv-recover", short_help="Write the MRV records of killed trainings.", epilog=recover.RECOVER_EXAMPLES)(
+    recover.recover
 )
 app.command("mrv-job", short_help="Sum up the MRV records of a job's ranks.", epilog=job.JOB_EXAMPLES)(job.job)
 app.command(short_help="Prove one fact of a run, or check a proof.", epilog=prove.PROVE_EXAMPLES)(prove.prove)

@@ -54,6 +54,18 @@ class Neighbours:
             self._leave()
         except OSError as error:
             _logger.debug("looking for other trackers: %s", error)
+        return self._known()
+
+    def so_far(self) -> tuple[str, ...]:
+        """Return the ids of those that ran until now."""
+        try:
+            if self._file is not None:
+                self._met.update(_ids(self._file)[1:])
+        except (OSError, ValueError) as error:  # closed meanwhile
+            _logger.debug("looking for other trackers: %s", error)
+        return self._known()
+
+    def _known(self) -> tuple[str, ...]:
         return tuple(sorted(self._met - {self._mrv_id})[:_MOST_IDS])
 
     def _enter(self, folder: Path) -> None:

@@ -32,6 +32,7 @@ class Sampler:
         detect: Finds the hardware; takes its time, in the thread.
         open_file: Makes the writer once it is known what is measured.
         interval_s: Between two readings.
+        note: Called in the thread once it is known what is measured, and after each reading; raises nothing.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Sampler:
         detect: Callable[[], Detected],
         open_file: Callable[[Iterable[Component]], SampleWriter],
         interval_s: float,
+        note: Callable[[], None],
     ) -> None:
         self._detect = detect
         self._open_file = open_file
         self._interval_s = interval_s
+        self._note = note
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._start_ns = 0
@@ -99,6 +102,7 @@ class Sampler:
             _logger.debug("measuring power", exc_info=True)
 
     def _measure(self, meters: tuple[Meter, ...], writer: SampleWriter) -> None:
+        self._note()
         for meter in meters:
             meter.start()
         self._last_ms = self._now_ms()
@@ -119,6 +123,7 @@ class Sampler:
         for meter, power in zip(meters, powers, strict=True):
             if power is not None:
                 self.energies_uj[meter.component] = self.energies_uj.get(meter.component, 0) + power * span
+        self._note()
 
     def _read(self, meter: Meter, elapsed_s: float) -> int | None:
         try:

@@ -12,9 +12,11 @@ leaves what it measured. Every line without its line feed is a leaf, the head li
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -78,6 +80,8 @@ class SampleWriter:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, PRIVATE_FILE)
         except (OSError, ValueError) as error:
             raise storage_error("create", path, error) from error
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # says that somebody is writing
         self._write(_head_line(components))
 
     def append(self, sample: Sample) -> None:

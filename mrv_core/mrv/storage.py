@@ -4,6 +4,7 @@
 <storage_dir>/
 MRV-<uuid>.json             the record; its SHA-256 is what is anchored
 MRV-<uuid>.samples.csv      the power over time that it sums up
+MRV-<uuid>.draft            the record as far as it is known, while the training runs
 MRV-<uuid>.receipts.json    where it is anchored
 journal.sqlite3, networks/  of the anchoring
 """

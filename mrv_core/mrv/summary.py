@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mrv_core.canonical import JsonValue
 from mrv_core.mrv import units
-from mrv_core.mrv.record import Component, ComponentEnergy, Energy, Epoch, Gap
+from mrv_core.mrv.record import Component, ComponentEnergy, Energy, Epoch, Gap, Hardware, Provenance
 from mrv_core.mrv.sampler import Sampler
 from mrv_core.mrv.samples import SampleFile, energy_uwh
 
@@ -18,6 +20,46 @@ class OpenEpoch:
         self.start_ms = start_ms
         self.end_ms = start_ms
         self.metrics: dict[str, JsonValue] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What became known of a run besides what the training said.
+
+    Attributes:
+        duration_ms: Its length.
+        energy: What it used.
+        gaps: What was not measured.
+        samples: What was sampled, where that is at hand.
+        concurrent: Ids of others that counted the same machine.
+        environment, hardware: See `Surroundings`.
+        provenance: The run that it is about.
+    """
+
+    duration_ms: int
+    energy: Energy
+    gaps: tuple[Gap, ...]
+    samples: SampleFile | None
+    concurrent: tuple[str, ...]
+    environment: dict[str, JsonValue]
+    hardware: Hardware
+    provenance: Provenance | None
+
+
+def declared_energy(sampler: Sampler) -> Energy:
+    """Return what is measured, and how, without a number yet: zero for each meter."""
+    parts = [
+        ComponentEnergy(
+            component=meter.component,
+            energy_uwh=0,
+            method=meter.method,
+            source=meter.source,
+            limit_mw=meter.limit_mw,
+        )
+        for meter in sampler.detected.meters
+    ]
+    unmeasured = [_unmeasured(component, why) for component, why in sampler.detected.unmeasured.items()]
+    return Energy(total_uwh=0 if parts else None, components=(*parts, *unmeasured))
 
 
 def energy_of(sampler: Sampler, samples: SampleFile | None, problem: str | None) -> Energy:
@@ -41,14 +83,14 @@ def energy_of(sampler: Sampler, samples: SampleFile | None, problem: str | None)
                 limit_mw=meter.limit_mw,
             )
         )
-    for component, why in sampler.detected.unmeasured.items():
-        parts.append(
-            ComponentEnergy(
-                component=component, energy_uwh=None, method=None, source=f"not measured: {why}"[:1000], limit_mw=None
-            )
-        )
+    parts += [_unmeasured(component, why) for component, why in sampler.detected.unmeasured.items()]
     known = [part.energy_uwh for part in parts if part.energy_uwh is not None]
     return Energy(total_uwh=sum(known) if known else None, components=tuple(parts))
+
+
+def _unmeasured(component: Component, why: str) -> ComponentEnergy:
+    source = f"not measured: {why}"[:1000]
+    return ComponentEnergy(component=component, energy_uwh=None, method=None, source=source, limit_mw=None)
 
 
 def _counted(sampler: Sampler, component: Component) -> int | None:

@@ -38,6 +38,10 @@ class Surroundings:
         """Return environment and hardware: what is known by then, after a second at most."""
         if self._thread is not None:
             self._thread.join(_TIMEOUT_S)
+        return self.so_far()
+
+    def so_far(self) -> tuple[dict[str, JsonValue], Hardware]:
+        """Return what is known now."""
         return self._environment, self._hardware
 
     def _run(self) -> None:

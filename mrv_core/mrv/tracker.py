@@ -32,6 +32,7 @@ from mrv_core.journal import JournalRow
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import Receipt, utc_now
 from mrv_core.mrv import meters, units
+from mrv_core.mrv.drafts import KILLED, Draft
 from mrv_core.mrv.factor import country_factor, stated_factor
 from mrv_core.mrv.job import Job, detect_share, job_mrv_id, job_of, now_ms, rank_mrv_id
 from mrv_core.mrv.job_record import write_job_record
@@ -55,7 +56,7 @@ from mrv_core.mrv.record import (
 from mrv_core.mrv.sampler import Sampler
 from mrv_core.mrv.samples import SampleFile, SampleWriter, read_samples
 from mrv_core.mrv.storage import RecordReceipts, collect_receipts, record_path, samples_path, write_receipts
-from mrv_core.mrv.summary import OpenEpoch, energy_of, epoch_of, gaps_of
+from mrv_core.mrv.summary import Measured, OpenEpoch, declared_energy, energy_of, epoch_of, gaps_of
 from mrv_core.mrv.surroundings import Surroundings
 from mrv_core.registry import Registry
 
@@ -190,6 +191,8 @@ class MRVTracker:
         self._neighbours = Neighbours(self._own_id)
         self._anchoring: threading.Thread | None = None
         self._receipts: dict[str, Receipt] = {}
+        self._changes = 0
+        self._draft = Draft(self._path, lambda: (self._changes, self._surroundings.so_far()[1]), self._so_far)
 
     # --- measuring ----------------------------------------------------------------------------------------------
 
@@ -209,7 +212,7 @@ class MRVTracker:
                 raise RunStateError(f"there is {what} {path}", hint="choose another mrv_id")
         _require_writable(self._path)
         self._process = os.getpid()
-        self._sampler = Sampler(self._detect, self._open_samples, self._interval_s)
+        self._sampler = Sampler(self._detect, self._open_samples, self._interval_s, self._draft.update)
         self.start_time = time.time()
         self._started_at = utc_now() if self._job is None else now_ms()
         self.start_time_iso = self._started_at.isoformat().replace("+00:00", "Z")
@@ -242,6 +245,7 @@ class MRVTracker:
             self._open_epoch.end_ms = self._now_ms()
             self._epochs.append(self._open_epoch)
             self._open_epoch = None
+            self._changes += 1
 
     def log(self, **metrics: Any) -> None:
         """Put metrics into the record: those of the epoch, inside one, else of the whole training.
@@ -255,7 +259,11 @@ class MRVTracker:
         self._require_running()
         values = cast("dict[str, JsonValue]", to_json_value(metrics, non_finite=True))
         canonical_bytes({"epochs": [{"metrics": values}]})  # as deep as it will be in the record
-        (self._metrics if self._open_epoch is None else self._open_epoch.metrics).update(values)
+        if self._open_epoch is not None:
+            self._open_epoch.metrics.update(values)
+        else:
+            self._metrics.update(values)
+            self._changes += 1
 
     def stop(self, interruption: str | None = None) -> MrvRecord | None:
         """End the measurement, write the record, and begin to anchor it; wait for no network.
@@ -278,13 +286,13 @@ class MRVTracker:
             return self.record
         duration_ms = self._now_ms()
         self._sampler.stop()
-        others = self._neighbours.stop()
-        record = self._build(duration_ms, None if interruption is None else _text(interruption), others)
+        record = self._build(self._measured(self._sampler, duration_ms), interruption)
         if len(record.to_bytes()) > MAX_RECORD_BYTES:  # nobody could read it: the energy is worth more
             self._keep(FormatError("the epochs and metrics are too large for a record, and were left out"))
             record = record.model_copy(update={"epochs": (), "metrics": {"left_out": "too large for a record"}})
         self._path = self._write(record)
         self.record = record
+        self._draft.discard()
         atexit.unregister(self._at_exit)  # only now: until here another Ctrl-C leaves the record to it
         _logger.info("MRV record %s written to %s", self._own_id, self._path)
         if self._job is not None:
@@ -373,10 +381,8 @@ class MRVTracker:
             StorageError: nothing was sent because it could not be written down first.
         """
         record, path = self._anchored()
-        manager = self.manager
-        if self._anchoring is not None and self._anchoring is not threading.current_thread():
-            self._anchoring.join()
-        outcomes = manager.anchor(record.hash, {"mrv_id": self.mrv_id}, networks)
+        with self._asking() as manager:
+            outcomes = manager.anchor(record.hash, {"mrv_id": self.mrv_id}, networks)
         taken = {name: outcome.receipt for name, outcome in outcomes.items() if outcome.receipt is not None}
         self._receipts.update(taken)
         if self._receipts:
@@ -400,10 +406,8 @@ class MRVTracker:
             ConfigurationError: anchoring is off.
             StorageError: the journal or the receipts cannot be read or written.
         """
-        manager = self.manager
-        if self._anchoring is not None:
-            self._anchoring.join()
-        left = manager.settle(timeout_s=timeout_s, progress=progress)
+        with self._asking() as manager:
+            left = manager.settle(timeout_s=timeout_s, progress=progress)
         collect_receipts(self._path.parent, manager.journal)
         record = self.record if self._job is None else self.job_record
         rows = manager.journal.rows(commitment=record.hash) if record is not None else []
@@ -420,10 +424,19 @@ class MRVTracker:
         from mrv_core.mrv.verification import verify_record
 
         _record, path = self._anchored()
+        with self._asking() as manager:
+            return verify_record(path, manager=manager, mrv_id=self.mrv_id)
+
+    @contextmanager
+    def _asking(self) -> Iterator[BlockchainManager]:
+        """Ask networks once what was begun has ended, and leave no connection open behind."""
         manager = self.manager
-        if self._anchoring is not None:
+        if self._anchoring is not None and self._anchoring is not threading.current_thread():
             self._anchoring.join()
-        return verify_record(path, manager=manager, mrv_id=self.mrv_id)
+        try:
+            yield manager
+        finally:
+            manager.close()
 
     def _anchored(self) -> tuple[MrvRecord, Path]:
         """Return the record that is anchored, and its file."""
@@ -471,52 +484,80 @@ class MRVTracker:
     def _open_samples(self, components: Iterable[Component]) -> SampleWriter:
         return SampleWriter(samples_path(self._path), tuple(components))
 
-    def _build(self, duration_ms: int, interruption: str | None, others: tuple[str, ...]) -> MrvRecord:
-        sampler = self._sampler
-        assert sampler is not None  # noqa: S101 - `stop` has checked it
+    def _measured(self, sampler: Sampler, duration_ms: int) -> Measured:
+        """Return what is known at the end."""
+        concurrent = self._neighbours.stop()
         samples, problem = self._read_samples(sampler)
         if problem is not None:
             problem = problem.replace(f"{self._path.parent}{os.sep}", "")  # a record names no folder of the machine
-        energy = energy_of(sampler, samples, problem)
-        total = energy.total_uwh
         environment, hardware = self._surroundings.result()
-        factor = self._factor
+        return Measured(
+            duration_ms=duration_ms,
+            energy=energy_of(sampler, samples, problem),
+            gaps=gaps_of(sampler, samples, problem, duration_ms),
+            samples=samples,
+            concurrent=concurrent,
+            environment=environment,
+            hardware=hardware,
+            provenance=self._provenance_link(),
+        )
+
+    def _so_far(self) -> MrvRecord:
+        """Build the draft, in the sampler's thread: what only the end can tell is left open."""
+        assert self._sampler is not None  # noqa: S101 - it is the one that asks
+        environment, hardware = self._surroundings.so_far()
+        anchored = self._provenance is not None and self._provenance.anchors
+        measured = Measured(
+            duration_ms=self._now_ms(),
+            energy=declared_energy(self._sampler),
+            gaps=(),
+            samples=None,
+            concurrent=self._neighbours.so_far(),
+            environment=environment,
+            hardware=hardware,
+            provenance=self._provenance_link() if anchored else None,  # another root would be taken from under the run
+        )
+        return self._build(measured, KILLED)
+
+    def _build(self, measured: Measured, interruption: str | None) -> MrvRecord:
+        assert self._sampler is not None  # noqa: S101 - it was started
+        detected, factor, total = self._sampler.detected, self._factor, measured.energy.total_uwh
         known = total is not None and factor is not None
         return MrvRecord(
             mrv_id=self._own_id,
             status=Status.COMPLETED if interruption is None else Status.INTERRUPTED,
-            interruption=interruption,
+            interruption=None if interruption is None else _text(interruption),
             experiment=self._experiment,
             training=self._training,
-            hardware=hardware,
+            hardware=measured.hardware,
             timestamps=Timestamps(
                 start_time=self._started_at,
-                end_time=self._started_at + timedelta(seconds=duration_ms // 1000),
-                duration_ms=duration_ms,
+                end_time=self._started_at + timedelta(seconds=measured.duration_ms // 1000),
+                duration_ms=measured.duration_ms,
             ),
             measurement=Measurement(
                 measurement_tool=meters.TOOL,
-                tool_version=sampler.detected.tool_version,
+                tool_version=detected.tool_version,
                 scope=self._scope,
                 interval_ms=round(self._interval_s * 1000),
                 tolerance_permille=TOLERANCE_PERMILLE,
-                settings=dict(sampler.detected.settings),
-                gaps=gaps_of(sampler, samples, problem, duration_ms),
-                concurrent=others,
+                settings=dict(detected.settings),
+                gaps=measured.gaps,
+                concurrent=measured.concurrent,
             ),
-            energy=energy,
+            energy=measured.energy,
             emissions=Emissions(
                 co2e_mg=units.co2e_mg(total, factor.value, self._pue_permille) if known else None,  # type: ignore[arg-type, union-attr]
                 pue_permille=self._pue_permille,
                 factor=factor,
             ),
-            epochs=tuple(epoch_of(each, samples) for each in self._epochs),
-            metrics=self._metrics,
-            samples=None if samples is None else samples.summary(),
+            epochs=tuple(epoch_of(each, measured.samples) for each in tuple(self._epochs)),
+            metrics=dict(self._metrics),
+            samples=None if measured.samples is None else measured.samples.summary(),
             job=None if self._job is None else self._job.place(self.mrv_id),
             ranks=None,
-            environment=environment,
-            provenance=self._provenance_link(),
+            environment=measured.environment,
+            provenance=measured.provenance,
             supersedes=self._supersedes,
         )
 

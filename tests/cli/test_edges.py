@@ -37,6 +37,7 @@ COMMANDS = (
     "import",
     "mrv-batch",
     "mrv-job",
+    "mrv-recover",
     "publish",
     "fetch",
     "networks",
