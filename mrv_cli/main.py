@@ -24,6 +24,8 @@ from mrv_cli import (
     publish,
     record_batch,
     recover,
+    serve,
+    submit,
     verify,
 )
 
@@ -89,6 +91,9 @@ app.add_typer(config_app, name="config")
 contract_app.command(epilog=contract.DEPLOY_EXAMPLES)(contract.deploy)
 app.add_typer(contract_app, name="contract")
 app.add_typer(devnet.devnet_app, name="devnet")
+app.command(short_help="Run a registry of records and bundles.", epilog=serve.SERVE_EXAMPLES)(serve.serve)
+app.add_typer(serve.token_app, name="token")
+app.command(short_help="Submit records and bundles to a registry.", epilog=submit.SUBMIT_EXAMPLES)(submit.submit)
 
 
 def _print_version(wanted: bool) -> None:

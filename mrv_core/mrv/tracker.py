@@ -53,6 +53,7 @@ from mrv_core.mrv.record import (
     check_mrv_id,
     generate_mrv_id,
 )
+from mrv_core.mrv.registry_client import RegistryClient
 from mrv_core.mrv.sampler import Sampler
 from mrv_core.mrv.samples import SampleFile, SampleWriter, read_samples
 from mrv_core.mrv.storage import RecordReceipts, collect_receipts, record_path, samples_path, write_receipts
@@ -87,7 +88,8 @@ class MRVTracker:
         model_name, dataset_name: What was trained on what.
         epochs, batch_size, framework: How, for the record.
         storage_dir: Folder for records, samples, receipts and the journal of the anchoring.
-        registry_url: Reserved for a registry of records; this version has none.
+        registry_url: A registry (`mrv serve`) that gets the record with its samples and receipts; the token for it is
+            the environment's `MRV_REGISTRY_TOKEN`.
         blockchain_enabled: Whether the record is anchored, on the networks of the configuration.
         auto_anchor: Whether that happens by itself; else call `anchor()`.
         config: See `ProvenanceTracker`.
@@ -141,7 +143,7 @@ class MRVTracker:
         job: Job | Literal["auto"] | None = "auto",
     ) -> None:
         if registry_url is not None:
-            raise ConfigurationError("this version has no registry of records", hint="leave out registry_url")
+            RegistryClient(registry_url)  # before the training, that it can be used
         self.storage_dir = Path(storage_dir).absolute()  # wherever the training goes
         self._job = job_of(job, os.environ)
         given = None if mrv_id is None else check_mrv_id(mrv_id)
@@ -192,6 +194,7 @@ class MRVTracker:
         self._anchoring: threading.Thread | None = None
         self._receipts: dict[str, Receipt] = {}
         self._changes = 0
+        self._anchors = False
         self._draft = Draft(self._path, lambda: (self._changes, self._surroundings.so_far()[1]), self._so_far)
 
     # --- measuring ----------------------------------------------------------------------------------------------
@@ -297,8 +300,8 @@ class MRVTracker:
         _logger.info("MRV record %s written to %s", self._own_id, self._path)
         if self._job is not None:
             self._sum_up(self._job)
-        anchors = self.auto_anchor and self._manager is not None and not self._waits_for_batch
-        if anchors and (self._job is None or self.job_record is not None):
+        self._anchors = self.auto_anchor and self._manager is not None and not self._waits_for_batch
+        if (self._anchors or self.registry_url) and (self._job is None or self.job_record is not None):
             self._start_anchoring()
         return self.record
 
@@ -390,6 +393,24 @@ class MRVTracker:
             write_receipts(path, held)
         return taken
 
+    def submit(self) -> None:
+        """Submit the record to the registry at `registry_url`, with its samples and receipts, those of ranks included.
+
+        Raises:
+            RunStateError: there is no record yet, or see `mrv_hash`, or the registry does not take it.
+            ConfigurationError: there is no `registry_url`.
+            BackendError: the registry could not be asked; `mrv submit` does it later.
+        """
+        record, path = self._anchored()
+        if self.registry_url is None:
+            raise ConfigurationError("there is no registry to submit to", hint="give registry_url")
+        if self._anchoring is not None and self._anchoring is not threading.current_thread():
+            self._anchoring.join()
+        with RegistryClient(self.registry_url) as client:
+            for entry in () if record.ranks is None else record.ranks.entries:
+                client.submit_record(record_path(self.storage_dir, entry.mrv_id))
+            client.submit_record(path)
+
     def wait_until_final(
         self, timeout_s: float, *, progress: Callable[[list[JournalRow]], None] | None = None
     ) -> list[JournalRow]:
@@ -456,7 +477,7 @@ class MRVTracker:
         return self._manager is not None and self._manager.config.storage_options.store_in_batches
 
     def _start_anchoring(self) -> None:
-        """Anchor in a thread that the end of the program waits for: each network has its timeout."""
+        """Anchor and submit in a thread that the end of the program waits for: each network has its timeout."""
         self._anchoring = threading.Thread(target=self._anchor_quietly, name="mrv-anchor", daemon=False)
         try:
             self._anchoring.start()
@@ -465,10 +486,11 @@ class MRVTracker:
             _logger.warning("MRV record %s is not anchored: %s", self.mrv_id, error)
 
     def _anchor_quietly(self) -> None:
-        try:
-            self.anchor()
-        except Exception as error:
-            self._keep(error)
+        for step in ([self.anchor] if self._anchors else []) + ([self.submit] if self.registry_url else []):
+            try:
+                step()
+            except Exception as error:
+                self._keep(error)
 
     def _make_manager(self, config: Any, registry: Registry | None) -> BlockchainManager | None:
         known = registry or Registry.load()

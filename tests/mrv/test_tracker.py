@@ -181,7 +181,7 @@ def test_a_country_s_factor_is_that_of_the_data(tmp_path, steady):
         ({"mrv_id": "../x"}, FormatError, "cannot be a file's name"),
         ({"epochs": -1}, FormatError, "epochs"),
         ({"batch_size": "32"}, FormatError, "batch_size"),
-        ({"registry_url": "https://registry.example"}, ConfigurationError, "no registry of records"),
+        ({"registry_url": "registry.example"}, ConfigurationError, "registry_url: not an http or https URL"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_happens(tmp_path, settings, error, message):

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Submitting records and bundles to a registry over HTTP (docs/registry.md).
+
+The registry is trusted with nothing: it keeps copies, and what is anchored is checked against the networks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+from mrv_core.canonical import parse_json
+from mrv_core.errors import BackendError, ConfigurationError, FormatError, RunStateError
+from mrv_core.files import read_limited
+from mrv_core.mrv.record import MAX_RECORD_BYTES, hash_of
+from mrv_core.mrv.samples import MAX_SAMPLES_BYTES
+from mrv_core.mrv.storage import read_receipts, read_record_file, samples_path
+from mrv_core.mrv.verification import read_record
+from mrv_core.transport import HttpTransport, Response
+
+TOKEN_VARIABLE: Final = "MRV_REGISTRY_TOKEN"  # noqa: S105 - its name
+"""Environment variable with the token; a token in a program would be published with it."""
+_TIMEOUT_S: Final = 30.0
+_MAX_REPLY_BYTES: Final = 1024 * 1024
+_DONE: Final = (200, 201)
+_REFUSED: Final = (400, 404, 409, 413, 422)
+
+
+class RegistryClient:
+    """Submits to one registry. A context manager, which closes its connection.
+
+    Args:
+        url: Where the registry is, without `/api`.
+        environment: Where the token is; by default the process's.
+
+    Raises:
+        ConfigurationError: the URL cannot be used.
+    """
+
+    def __init__(self, url: str, environment: Mapping[str, str] | None = None) -> None:
+        token = (os.environ if environment is None else environment).get(TOKEN_VARIABLE)
+        try:
+            self._transport = HttpTransport(url, timeout_s=_TIMEOUT_S, max_bytes=_MAX_REPLY_BYTES, token=token)
+        except FormatError as error:
+            raise ConfigurationError(f"registry_url: {error.message}", hint=error.hint) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._transport.close()
+
+    def submit_record(self, path: Path) -> None:
+        """Submit a record, and what lies beside it: its samples and its receipts. Doing it again is harmless.
+
+        Raises:
+            FormatError: no record.
+            StorageError: a file cannot be read.
+            RunStateError: the registry has another record of this id, or does not take what it is given.
+            BackendError: it could not be asked.
+        """
+        data = read_record_file(path)
+        record, _ = read_record(data, what=str(path))
+        self._send("POST", "/api/v1/records", data, "application/json", **{"Idempotency-Key": hash_of(data).hex})
+        place = f"/api/v1/records/{quote(record.mrv_id, safe='')}"
+        if samples_path(path).exists():
+            self._send("PUT", f"{place}/samples", read_limited(samples_path(path), MAX_SAMPLES_BYTES), "text/csv")
+        held = read_receipts(path)
+        if held is not None:
+            self._send("PUT", f"{place}/receipts", held.to_bytes(), "application/json")
+
+    def submit_bundle(self, path: Path) -> None:
+        """Submit a bundle. Raises what `submit_record` raises."""
+        data = read_limited(path, MAX_RECORD_BYTES)
+        self._send("POST", "/api/v1/bundles", data, "application/json", **{"Idempotency-Key": hash_of(data).hex})
+
+    def _send(self, method: str, path: str, body: bytes, media_type: str, **headers: str) -> None:
+        response = self._transport.request(method, path, body=body, headers={"Content-Type": media_type, **headers})
+        if response.status in _DONE:
+            return
+        if response.status in _REFUSED:
+            raise RunStateError(f"{self._transport.name} refuses it: {self._reason(response)}")
+        if response.status in (401, 403):
+            raise BackendError(
+                f"{self._transport.name} refuses our token: {self._reason(response)}",
+                hint=f"put a token of 'mrv token create … --scope write' into {TOKEN_VARIABLE}",
+            )
+        raise self._transport.refusal(response)
+
+    def _reason(self, response: Response) -> str:
+        """Return the detail of a problem document (RFC 9457), or that there is none."""
+        try:
+            document: Any = parse_json(response.body, what="the answer", max_bytes=_MAX_REPLY_BYTES)
+        except FormatError:
+            document = None
+        detail = document.get("detail") if isinstance(document, dict) else None
+        return self._transport.mask(detail) if isinstance(detail, str) else f"HTTP {response.status}"

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""Who may do what: bearer tokens (RFC 6750) with scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from mrv_service import tokens
+from mrv_service.problems import ProblemError
+from mrv_service.tokens import Scope, Token
+
+_bearer = HTTPBearer(auto_error=False, description="A token of 'mrv token create'.")
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+PUBLIC = Token("", "anybody", frozenset({Scope.READ}), "", None)
+"""Who reads where everybody may."""
+
+
+def require(scope: Scope) -> Callable[..., Token]:
+    """Return the dependency that lets a request through whose token has a scope, and returns the token."""
+
+    def check(request: Request, credentials: _Credentials) -> Token:
+        settings = request.app.state.settings
+        if credentials is None and scope is Scope.READ and settings.reads == "public":
+            return PUBLIC
+        token = None if credentials is None else tokens.find(request.app.state.database, credentials.credentials)
+        if token is None:
+            raise ProblemError(
+                HTTPStatus.UNAUTHORIZED,
+                "no token, or one that is not valid",
+                hint="make one with 'mrv token create', and send it as 'Authorization: Bearer …'",
+                headers={"WWW-Authenticate": 'Bearer realm="mrv"'},
+            )
+        if scope not in token.scopes:
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN,
+                f"the token has not the scope {scope}",
+                headers={"WWW-Authenticate": f'Bearer realm="mrv", error="insufficient_scope", scope="{scope}"'},
+            )
+        return token
+
+    return check
+
+
+Reader = Annotated[Token, Depends(require(Scope.READ))]
+Writer = Annotated[Token, Depends(require(Scope.WRITE))]

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""The application: routes, limits and what observes them, around one database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from mrv_core.registry import Registry
+from mrv_service import observing, problems, routes
+from mrv_service.bundles import Bundles
+from mrv_service.database import Database
+from mrv_service.idempotency import IdempotencyKeys
+from mrv_service.limits import BodyLimit, RateLimit
+from mrv_service.records import Records
+from mrv_service.settings import ServiceSettings
+
+
+def create_app(settings: ServiceSettings, registry: Registry | None = None) -> FastAPI:
+    """Build the application; its database is opened, and brought up to date, when it starts.
+
+    Args:
+        settings: Checked settings.
+        registry: Known drivers; by default those installed.
+
+    Raises:
+        ConfigurationError: the database's URL cannot be used.
+    """
+    database = Database(settings.url)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        database.upgrade()
+        yield
+        database.close()
+
+    app = FastAPI(
+        title="MRV registry",
+        version=version("mrv-provenance"),
+        openapi_url=f"{routes.PREFIX}/openapi.json",
+        docs_url=None,  # both pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.database = database
+    app.state.metrics = observing.Metrics()
+    app.state.records = Records(database, registry or Registry.load())
+    app.state.bundles = Bundles(database)
+    app.state.idempotency_keys = IdempotencyKeys(database)
+    app.include_router(routes.router)
+    app.include_router(observing.router)
+    problems.install(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET"],
+            expose_headers=["ETag"],
+        )
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RateLimit, per_minute=settings.rate_per_minute)
+    app.add_middleware(observing.Observing, metrics=app.state.metrics)
+    return app

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""The database of the registry: SQLite in a folder, or PostgreSQL by URL, brought up to date by Alembic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from mrv_core.errors import BackendUnavailableError, ConfigurationError, StorageError
+from mrv_core.files import make_folder
+
+_BUSY_TIMEOUT_MS = 10_000
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+class Database:
+    """One database. Thread-safe.
+
+    Args:
+        url: SQLAlchemy URL.
+
+    Raises:
+        ConfigurationError: the URL names no database that can be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+            if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+                raise ConfigurationError("database_url names neither SQLite nor PostgreSQL")
+            if parsed.get_backend_name() == "sqlite" and parsed.database:
+                make_folder(Path(parsed.database).parent)
+            self.engine: Engine = create_engine(parsed, pool_pre_ping=True)
+        except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
+            # Their texts repeat the URL, which may hold a password.
+            raise ConfigurationError(
+                "database_url cannot be used",
+                hint="write it like postgresql+psycopg://user@host/name, and install psycopg",
+            ) from None
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _set_up_sqlite)
+            event.listen(self.engine, "begin", _begin)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded database."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that changes something; it is committed at the end.
+
+        Raises:
+            BackendUnavailableError: the database does not answer.
+            StorageError: the embedded database cannot be read or written.
+        """
+        with self._transaction(self.engine.execution_options(mrv_write=True)) as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that changes nothing. Raises what `write` raises."""
+        with self._transaction(self.engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            if error.connection_invalidated or type(error).__name__ == "OperationalError":
+                raise self._unavailable(error) from None
+            raise
+
+    def upgrade(self) -> None:
+        """Bring the tables up to date.
+
+        Raises:
+            BackendUnavailableError, StorageError: as of `write`.
+        """
+        with self.write() as connection:
+            command.upgrade(_alembic(connection), "head")
+
+    def is_current(self) -> bool:
+        """Tell whether the tables are those of this version.
+
+        Raises:
+            BackendUnavailableError, StorageError: as of `write`.
+        """
+        with self.read() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        return found == ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _unavailable(self, error: SQLAlchemyError) -> BackendUnavailableError | StorageError:
+        if self.is_sqlite:
+            return StorageError(f"the registry's database: {getattr(error, 'orig', None)}")
+        # The text of a driver's error may hold host, user and more.
+        return BackendUnavailableError("the registry's database does not answer", retryable=True)
+
+
+def _alembic(connection: Connection) -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by us, see below
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    """Take the lock for writing at once: a transaction that read first could not wait for another's end."""
+    writes = connection.get_execution_options().get("mrv_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

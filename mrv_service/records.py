@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: MIT
+"""Records in the database: each once, as the bytes that were submitted, and never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from mrv_core.bundle_receipts import examine_receipt
+from mrv_core.canonical import parse_json
+from mrv_core.driver import TrustedFacts
+from mrv_core.errors import FormatError
+from mrv_core.hashing import Digest
+from mrv_core.models import Model, ReceiptState, TimeField, Verdict, format_time, utc_now
+from mrv_core.mrv.recompute import check_numbers, check_samples
+from mrv_core.mrv.record import MrvRecord
+from mrv_core.mrv.samples import parse_samples
+from mrv_core.mrv.schema_0_1 import MrvRecord01
+from mrv_core.mrv.storage import RecordReceipts, record_path
+from mrv_core.mrv.verification import read_record
+from mrv_core.registry import Registry
+from mrv_service.database import Database
+from mrv_service.pages import contains, page_of
+from mrv_service.problems import ProblemError
+from mrv_service.tables import conflicts, receipts, records, samples
+
+_WHAT = "the record"
+_STATE_ORDER = tuple(ReceiptState)
+_LISTED = select(
+    *(column for column in records.c if column.name != "content"),  # megabytes, which no list shows
+    receipts.c.networks,
+    samples.c.record_id.label("sampled"),
+).select_from(records.outerjoin(receipts).outerjoin(samples, samples.c.record_id == records.c.id))
+
+
+class RecordSummary(Model):
+    """What a list says of a record.
+
+    Attributes:
+        mrv_id: Its id.
+        hash: SHA-256 that is anchored of it, hexadecimal.
+        schema_version: Its schema.
+        experiment_name, model_name, dataset_name: As the record says.
+        status: How the training ended; null in schema 0.1, which does not say.
+        ended_at: When, as the record says.
+        energy_uwh, co2e_mg: Energy in µWh and emissions in mg CO2e; null where they are not known.
+        submitted_at: When it came here, by this server's clock.
+        networks: Where it is anchored, as far as somebody said so here.
+        has_samples: Whether its samples are here.
+    """
+
+    mrv_id: str
+    hash: str
+    schema_version: str
+    experiment_name: str
+    model_name: str
+    dataset_name: str
+    status: str | None
+    ended_at: TimeField
+    energy_uwh: int | None
+    co2e_mg: int | None
+    submitted_at: TimeField
+    networks: tuple[str, ...]
+    has_samples: bool
+
+
+class RecordPage(Model):
+    """One page of a list.
+
+    Attributes:
+        items: The newest first.
+        next: Cursor of the page behind it, or null.
+    """
+
+    items: tuple[RecordSummary, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which records a list has; None for any."""
+
+    q: str | None = None
+    experiment: str | None = None
+    model: str | None = None
+    dataset: str | None = None
+    status: str | None = None
+    hash: str | None = None
+
+
+class Records:
+    """The records of one registry. Thread-safe.
+
+    Args:
+        database: Where they are.
+        registry: Drivers, whose examiners look at receipts.
+    """
+
+    def __init__(self, database: Database, registry: Registry) -> None:
+        self._database = database
+        self._registry = registry
+
+    def add(self, data: bytes, submitted_by: str) -> tuple[RecordSummary, bool]:
+        """Keep a record; return what a list says of it, and whether it is new.
+
+        Raises:
+            FormatError: no record, or one whose numbers contradict each other.
+            ProblemError: another record has the id.
+        """
+        record, commitment = read_record(data, what=_WHAT)
+        _require_plain(record)
+        values = {
+            "mrv_id": record.mrv_id,
+            "hash": commitment.hex,
+            "schema_version": record.schema_version,
+            "content": data,
+            **_facts(record),
+            "submitted_at": format_time(utc_now()),
+            "submitted_by": submitted_by,
+        }
+        try:
+            with self._database.write() as connection:
+                connection.execute(insert(records).values(values))
+                return _listed(connection, record.mrv_id), True
+        except IntegrityError:
+            pass
+        with self._database.read() as connection:
+            row = _row(connection, record.mrv_id)
+            if row.hash == commitment.hex and row.content == data:
+                return _listed(connection, record.mrv_id), False
+        self._note_conflict(record.mrv_id, commitment, submitted_by)
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            f"another record has the id {record.mrv_id}",
+            hint="a corrected record has an id of its own, and names the old one with supersedes",
+            registered=row.hash,
+            submitted=commitment.hex,
+        )
+
+    def summary(self, mrv_id: str) -> RecordSummary:
+        """Return what a list says of a record.
+
+        Raises:
+            ProblemError: there is none.
+        """
+        with self._database.read() as connection:
+            return _listed(connection, mrv_id)
+
+    def content(self, mrv_id: str) -> tuple[bytes, str]:
+        """Return a record's bytes and hash.
+
+        Raises:
+            ProblemError: there is none.
+        """
+        with self._database.read() as connection:
+            row = _row(connection, mrv_id)
+        return row.content, row.hash
+
+    def page(self, wanted: Filter, cursor: str | None, limit: int) -> RecordPage:
+        """Return one page of the records that a filter leaves.
+
+        Raises:
+            ProblemError: the cursor is none.
+        """
+        query = _LISTED
+        for name in ("experiment", "model", "dataset", "status", "hash"):
+            value = getattr(wanted, name)
+            if value is not None:
+                query = query.where(records.c[name] == value)
+        if wanted.q:
+            query = query.where(
+                contains(wanted.q, *(records.c[n] for n in ("mrv_id", "experiment", "model", "dataset")))
+            )
+        with self._database.read() as connection:
+            rows = connection.execute(page_of(query, records, cursor, limit)).all()
+        items = tuple(_summary(row) for row in rows[:limit])
+        return RecordPage(items=items, next=str(rows[limit - 1].id) if len(rows) > limit else None)
+
+    def receipts(self, mrv_id: str) -> bytes | None:
+        """Return the receipts document of a record, or None where nobody gave any.
+
+        Raises:
+            ProblemError: there is no record.
+        """
+        with self._database.read() as connection:
+            return _held(connection, receipts, _row(connection, mrv_id).id)
+
+    def put_receipts(self, mrv_id: str, data: bytes) -> RecordReceipts:
+        """Take receipts of a record, each of which must hold by itself; a receipt that is further along stays.
+
+        Raises:
+            FormatError: no receipts document.
+            ProblemError: there is no record, or they are of another one, or one is wrong.
+        """
+        given = RecordReceipts.from_json(parse_json(data, what="the receipts"), what="the receipts")
+        with self._database.write() as connection:
+            row = _row(connection, mrv_id)
+            self._require_receipts_of(row, given)
+            before = _held(connection, receipts, row.id)
+            merged = given if before is None else _merged(_receipts(before), given)
+            values = {
+                "content": merged.to_bytes(),
+                "networks": "\n".join(sorted(merged.receipts)),
+                "updated_at": format_time(utc_now()),
+            }
+            if before is None:
+                connection.execute(insert(receipts).values(record_id=row.id, **values))
+            else:
+                connection.execute(update(receipts).where(receipts.c.record_id == row.id).values(values))
+        return merged
+
+    def samples(self, mrv_id: str) -> bytes | None:
+        """Return the samples of a record, or None where nobody gave them.
+
+        Raises:
+            ProblemError: there is no record.
+        """
+        with self._database.read() as connection:
+            return _held(connection, samples, _row(connection, mrv_id).id)
+
+    def put_samples(self, mrv_id: str, data: bytes) -> bool:
+        """Take the samples of a record, which must be those that it commits to; tell whether they are new.
+
+        Raises:
+            FormatError: no file of samples.
+            ProblemError: there is no record, or they are not its samples.
+        """
+        file = parse_samples(data, what="the samples")
+        with self._database.write() as connection:
+            row = _row(connection, mrv_id)
+            record, _ = read_record(row.content, what=_WHAT)
+            if not isinstance(record, MrvRecord) or record.samples is None:
+                raise ProblemError(HTTPStatus.CONFLICT, "the record commits to no samples")
+            findings = check_samples(record, record.samples, file)
+            if findings:
+                raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{findings[0].place}: {findings[0].message}")
+            if _held(connection, samples, row.id) is not None:
+                return False
+            connection.execute(insert(samples).values(record_id=row.id, content=data))
+        return True
+
+    def _require_receipts_of(self, row: Row[Any], given: RecordReceipts) -> None:
+        commitment = Digest("sha256", bytes.fromhex(row.hash))
+        if (given.mrv_id, given.commitment) != (row.mrv_id, commitment):
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "the receipts are of another record")
+        if given.batch is not None:
+            given.batch.verify(commitment, given.anchored)
+        for network, receipt in sorted(given.receipts.items()):
+            check = examine_receipt(self._registry, network, receipt, given.anchored, TrustedFacts())
+            named = check.facts.get("mrv_id", row.mrv_id)
+            if check.verdict is Verdict.TAMPERED or named != row.mrv_id:
+                detail = check.detail if named == row.mrv_id else "it is of another id"
+                raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"receipt of {network}: {detail}"[:1000])
+
+    def _note_conflict(self, mrv_id: str, commitment: Digest, submitted_by: str) -> None:
+        values = {"mrv_id": mrv_id, "hash": commitment.hex, "submitted_by": submitted_by}
+        try:
+            with self._database.write() as connection:
+                connection.execute(insert(conflicts).values(**values, refused_at=format_time(utc_now())))
+        except IntegrityError:
+            pass  # it was noted before
+
+
+def _require_plain(record: MrvRecord | MrvRecord01) -> None:
+    """Refuse what could not be kept under its id in a folder, or cannot be right."""
+    from pathlib import Path
+
+    record_path(Path(), record.mrv_id)
+    if isinstance(record, MrvRecord):
+        findings = check_numbers(record)
+        if findings:
+            raise FormatError(f"{_WHAT}: {findings[0].place}: {findings[0].message}")
+
+
+def _facts(record: MrvRecord | MrvRecord01) -> dict[str, Any]:
+    experiment = record.experiment
+    names = {
+        "experiment": _text(experiment.experiment_name),
+        "model": _text(experiment.model_name),
+        "dataset": _text(experiment.dataset_name),
+    }
+    if isinstance(record, MrvRecord01):
+        ended = datetime.fromisoformat(record.timestamps.end_time).astimezone(UTC)
+        return {**names, "status": "", "ended_at": format_time(ended), "energy_uwh": None, "co2e_mg": None}
+    return {
+        **names,
+        "status": str(record.status),
+        "ended_at": format_time(record.timestamps.end_time),
+        "energy_uwh": record.energy.total_uwh,
+        "co2e_mg": record.emissions.co2e_mg,
+    }
+
+
+def _text(value: str) -> str:
+    """Return a name as a column can hold it: PostgreSQL takes no NUL."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}")[:1000]
+
+
+def _row(connection: Connection, mrv_id: str) -> Row[Any]:
+    row = connection.execute(select(records).where(records.c.mrv_id == mrv_id)).one_or_none()
+    if row is None:
+        raise _no_record()
+    return row
+
+
+def _held(connection: Connection, table: Any, record_id: int) -> bytes | None:
+    found = connection.execute(select(table.c.content).where(table.c.record_id == record_id)).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+def _receipts(data: bytes) -> RecordReceipts:
+    return RecordReceipts.from_json(parse_json(data, what="the receipts"), what="the receipts")
+
+
+def _merged(before: RecordReceipts, given: RecordReceipts) -> RecordReceipts:
+    """Add receipts to those that are there; of one network the one that is further along stays."""
+    if before.anchored != given.anchored:
+        raise ProblemError(HTTPStatus.CONFLICT, "the record is anchored in another way: as a batch, or by itself")
+    merged = dict(before.receipts)
+    for network, receipt in given.receipts.items():
+        old = merged.get(network)
+        if old is None or _STATE_ORDER.index(receipt.state) >= _STATE_ORDER.index(old.state):
+            merged[network] = receipt
+    return before.model_copy(update={"receipts": merged})
+
+
+def _listed(connection: Connection, mrv_id: str) -> RecordSummary:
+    row = connection.execute(_LISTED.where(records.c.mrv_id == mrv_id)).one_or_none()
+    if row is None:
+        raise _no_record()
+    return _summary(row)
+
+
+def _summary(row: Any) -> RecordSummary:
+    return RecordSummary(
+        mrv_id=row.mrv_id,
+        hash=row.hash,
+        schema_version=row.schema_version,
+        experiment_name=row.experiment,
+        model_name=row.model,
+        dataset_name=row.dataset,
+        status=row.status or None,
+        ended_at=datetime.fromisoformat(row.ended_at),
+        energy_uwh=row.energy_uwh,
+        co2e_mg=row.co2e_mg,
+        submitted_at=datetime.fromisoformat(row.submitted_at),
+        networks=tuple(row.networks.splitlines()) if row.networks else (),
+        has_samples=row.sampled is not None,
+    )
+
+
+def _no_record() -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, "there is no record of this id")

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""`mrv serve` and `mrv token` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .conftest import record
+
+MRV = str(Path(sys.executable).with_name("mrv"))
+
+
+def mrv(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [MRV, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+    """Start registries as processes; all of them are ended after the test."""
+    with ExitStack() as stack:
+
+        def start(*options: str) -> tuple[subprocess.Popen[str], str]:
+            command = [MRV, "serve", "--port", "0", "--base-dir", str(tmp_path / "registry"), *options]
+            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+            stack.callback(process.kill)
+            assert process.stderr is not None
+            said = re.search(r"http://127.0.0.1:\d+", process.stderr.readline())
+            assert said is not None
+            return process, said[0]
+
+        yield start
+
+
+def test_a_registry_from_the_command_line(
+    serve: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
+) -> None:
+    process, url = serve()
+    made = mrv("token", "create", "cluster", "--scope", "write", "--base-dir", tmp_path / "registry")
+    assert made.returncode == 0
+    text = made.stdout.strip()
+    assert re.fullmatch(r"mrv_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", text)
+    data = record().to_bytes()
+    headers = {"Authorization": f"Bearer {text}"}
+    assert httpx.post(f"{url}/api/v1/records", content=data, headers=headers).status_code == 201
+    listed = json.loads(mrv("token", "list", "--json", "--base-dir", tmp_path / "registry").stdout)["tokens"]
+    assert [(each["name"], each["scopes"], each["revoked_at"]) for each in listed] == [("cluster", ["write"], None)]
+    assert mrv("token", "revoke", listed[0]["id"], "--base-dir", tmp_path / "registry").returncode == 0
+    assert mrv("token", "revoke", listed[0]["id"], "--base-dir", tmp_path / "registry").returncode == 2
+    assert httpx.post(f"{url}/api/v1/records", content=data, headers=headers).status_code == 401
+
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    rest = process.stderr.read()
+    assert process.wait(30) in (0, -signal.SIGINT, 130)
+    assert "Traceback" not in rest
+    requests = [json.loads(line) for line in rest.splitlines() if '"route"' in line]
+    assert {"method": "POST", "route": "/api/v1/records", "status": 201}.items() <= requests[0].items()
+    assert text not in rest
+
+
+def test_what_was_accepted_survives_a_kill(
+    serve: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
+) -> None:
+    process, url = serve()
+    made = mrv("token", "create", "cluster", "--scope", "write", "--base-dir", tmp_path / "registry")
+    headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    kept = [record() for _ in range(20)]
+    with httpx.Client() as client:
+        for each in kept:
+            answer = client.post(f"{url}/api/v1/records", content=each.to_bytes(), headers=headers)
+            assert answer.status_code == 201
+    process.kill()
+    process.wait()
+    _, url = serve()
+    for each in kept:
+        assert httpx.get(f"{url}/api/v1/records/{each.mrv_id}/content").content == each.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["token", "create", "x", "--scope", "admin"], 2, "no scope 'admin'"),
+        (["token", "create", "", "--scope", "read"], 2, "a token has a name"),
+        (["serve", "--cors", "elsewhere"], 2, "is no origin"),
+        (["serve", "--base-dir", "/proc/nowhere"], 4, "/proc/nowhere"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], status: int, said: str) -> None:
+    base = [] if "--base-dir" in arguments else ["--base-dir", str(tmp_path)]
+    done = mrv(*arguments, *base)
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "postgresql+psycopg://u:hunter2@127.0.0.1:9/d", "hunter2://"])
+def test_a_database_that_cannot_be_used_is_said_without_its_password(tmp_path: Path, url: str) -> None:
+    done = mrv("serve", "--base-dir", tmp_path, MRV_DATABASE_URL=url)
+    assert done.returncode in (2, 4)
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = mrv("serve", "--port", taken.getsockname()[1], "--base-dir", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "cannot be listened on" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "sqlalchemy.py").write_text("raise ModuleNotFoundError('no', name='sqlalchemy')")
+    done = mrv("serve", "--base-dir", tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "mrv-provenance[service]" in done.stderr

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""Trackers and `mrv submit` hand records to a real registry, which runs as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mrv_core import MRVTracker
+from mrv_core.errors import BackendError, ConfigurationError, RunStateError
+from mrv_core.mrv.registry_client import TOKEN_VARIABLE, RegistryClient
+from mrv_core.mrv.storage import save_mrv
+
+from .conftest import record
+
+MRV = str(Path(sys.executable).with_name("mrv"))
+GOLDEN = Path(__file__).parents[1] / "bundles" / "golden" / "bundle-1"
+LOG = {"blockchain": {"networks": ["log"], "log": {"driver": "log"}}}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A registry that runs; its URL, and a token that may write."""
+    folder = str(tmp_path_factory.mktemp("registry"))
+    command = [MRV, "serve", "--port", "0", "--base-dir", folder]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = re.search(r"http://127.0.0.1:\d+", process.stderr.readline())
+        assert said is not None
+        make = [MRV, "token", "create", "test", "--scope", "write", "--base-dir", folder]
+        token = subprocess.run(make, capture_output=True, text=True, check=True).stdout.strip()
+        yield said[0], token
+        process.kill()
+
+
+@pytest.fixture
+def url(registry: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(TOKEN_VARIABLE, registry[1])
+    return registry[0]
+
+
+def submit(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [MRV, "submit", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+
+
+def get(url: str, path: str) -> Any:
+    return httpx.get(f"{url}/api/v1/{path}")
+
+
+def test_a_tracker_submits_what_it_measured(url: str, tmp_path: Path) -> None:
+    with MRVTracker("submitted", storage_dir=tmp_path, config=LOG, interval_s=0.05, registry_url=url) as tracker:
+        pass
+    assert tracker.receipts, "which waits for both"
+    assert tracker.error is None
+    assert get(url, f"records/{tracker.mrv_id}/content").content == tracker.record_path.read_bytes()
+    summary = get(url, f"records/{tracker.mrv_id}").json()
+    assert (summary["hash"], summary["networks"]) == (tracker.mrv_hash, ["log"])
+    assert summary["has_samples"] is (tracker.record is not None and tracker.record.samples is not None)
+    tracker.submit()
+
+
+def test_without_networks_it_is_submitted_all_the_same(url: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"storage_dir": tmp_path, "blockchain_enabled": False, "interval_s": 0.05}
+    with MRVTracker("submitted", registry_url=url, **given) as tracker:
+        pass
+    assert tracker.receipts == {}
+    assert get(url, f"records/{tracker.mrv_id}").json()["networks"] == []
+    without = MRVTracker("submitted", **given)
+    with without:
+        pass
+    with pytest.raises(ConfigurationError, match="no registry"):
+        without.submit()
+
+
+def test_a_registry_that_does_not_answer_costs_the_training_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "mrv_hunter2")
+    tracker = MRVTracker("alone", storage_dir=tmp_path, config=LOG, interval_s=0.05, registry_url="http://127.0.0.1:9")
+    with tracker:
+        pass
+    assert list(tracker.receipts) == ["log"], "it is anchored"
+    assert isinstance(tracker.error, BackendError)
+    assert tracker.record_path.exists()
+    assert "hunter2" not in caplog.text
+
+
+def test_submitting_from_the_command_line(url: str, tmp_path: Path) -> None:
+    path = save_mrv(record(), storage_dir=tmp_path)
+    for _ in range(2):
+        done = submit(path, GOLDEN / "real.mrv.json", "--registry", url)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("submitted") == 2
+    mrv_id = json.loads(Path(path).read_bytes())["mrv_id"]
+    assert get(url, f"records/{mrv_id}/content").content == Path(path).read_bytes()
+    run_id = json.loads((GOLDEN / "real.mrv.json").read_bytes())["run_id"]
+    assert len(get(url, f"bundles?run_id={run_id}").json()["items"]) == 1
+
+    other = record(mrv_id, training={"epochs": 9, "batch_size": 1, "framework": None})
+    done = submit(save_mrv(other, storage_dir=tmp_path / "other"), "--registry", url)
+    assert done.returncode == 2
+    assert "another record has the id" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "said"),
+    [
+        ("http://127.0.0.1:9", 4, "refuses the connection"),
+        ("ftp://registry.example", 2, "not an http or https URL"),
+    ],
+)
+def test_a_registry_that_cannot_be_asked(tmp_path: Path, where: str, status: int, said: str) -> None:
+    done = submit(save_mrv(record(), storage_dir=tmp_path), "--registry", where, MRV_REGISTRY_TOKEN="mrv_hunter2")
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr
+    assert "hunter2" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_token_that_is_not_valid(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(save_mrv(record(), storage_dir=tmp_path))
+    monkeypatch.setenv(TOKEN_VARIABLE, "mrv_0123456789ab_" + "A" * 43)
+    with RegistryClient(url) as client, pytest.raises(BackendError, match="refuses our token") as failure:
+        client.submit_record(path)
+    assert TOKEN_VARIABLE in str(failure.value.hint)
+    assert "AAAA" not in str(failure.value)
+
+
+def test_receipts_of_another_record_are_refused(url: str, tmp_path: Path) -> None:
+    with MRVTracker("one", storage_dir=tmp_path, config=LOG, interval_s=0.05) as tracker:
+        pass
+    assert tracker.receipts
+    other = Path(save_mrv(record(), storage_dir=tmp_path))
+    receipts_of = tracker.record_path.with_name(f"{tracker.record_path.stem}.receipts.json")
+    other.with_name(f"{other.stem}.receipts.json").write_bytes(receipts_of.read_bytes())
+    with RegistryClient(url) as client, pytest.raises(RunStateError, match="of another record"):
+        client.submit_record(other)
