@@ -111,7 +111,7 @@ def create_token(
     note(f"id {made.id}; it is not shown again")
 
 
-@token_app.command("list")
+@token_app.command("list", epilog=ACCESS_EXAMPLES)
 @guarded
 def list_tokens(base_dir: BaseOption = Path("registry"), as_json: JsonOption = False) -> None:
     """List the tokens: what each is for, and never the token itself."""
@@ -130,7 +130,7 @@ def list_tokens(base_dir: BaseOption = Path("registry"), as_json: JsonOption = F
         note("there is no token")
 
 
-@token_app.command("revoke")
+@token_app.command("revoke", epilog=ACCESS_EXAMPLES)
 @guarded
 def revoke_token(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, not the token.", show_default=False)],

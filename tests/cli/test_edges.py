@@ -43,6 +43,8 @@ COMMANDS = (
     "serve",
     "submit",
     "token create",
+    "token list",
+    "token revoke",
     "networks",
     "config check",
     "config schema",
