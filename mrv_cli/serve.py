@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mrv_cli.options import JsonOption
+from mrv_cli.options import ConfigOption, JsonOption, read_config
 from mrv_cli.output import console, guarded, note, print_json
 from mrv_core.errors import ConfigurationError
 
@@ -40,6 +42,20 @@ Examples:
 """
 
 _DATABASE_VARIABLE = "MRV_DATABASE_URL"
+
+WORKER_EXAMPLES = """\b
+Examples:
+  mrv worker --config configs/blockchain_config.sepolia.json
+  mrv worker --every-records 10000 --after 600
+  mrv worker --once --after 0              from a scheduler
+
+\b
+Records that were submitted with receipts of their own are left alone. Several workers may run on one database; they
+share a journal where they share a folder.
+Exit status: 0 stopped, or nothing left to do now; 2 usage; 4 the database or the journal cannot be used.
+"""
+
+_PAUSE_S = 1.0
 
 BaseOption = Annotated[
     Path, typer.Option("--base-dir", metavar="DIR", help="Folder of the embedded database.", readable=False)
@@ -86,6 +102,39 @@ def serve(
         place = f"[{host}]" if ":" in host else host
         note(f"registry on http://{place}:{listening.getsockname()[1]}, stop it with Ctrl-C")
         uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).run(sockets=[listening])
+
+
+@guarded
+def worker(
+    base_dir: BaseOption = Path("registry"),
+    config: ConfigOption = None,
+    every_records: Annotated[
+        int, typer.Option("--every-records", metavar="N", help="Most records in a batch.", min=1, max=1_000_000)
+    ] = 1000,
+    after_s: Annotated[
+        float, typer.Option("--after", metavar="S", help="Longest that a record waits for its batch.", min=0)
+    ] = 60.0,
+    once: Annotated[bool, typer.Option("--once", help="Do what is to be done now, and end.")] = False,
+) -> None:
+    """Anchor the records of a registry in batches, on the networks of the configuration, until they are final."""
+    from mrv_core.manager import BlockchainManager
+
+    with _needed():
+        from mrv_service.worker import Pace, Worker, waiting
+    database = _database(base_dir)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with BlockchainManager(read_config(config), base_dir=base_dir) as manager:
+        made = Worker(database, manager, f"{socket.gethostname()}:{os.getpid()}", Pace(every_records, after_s))
+        note(f"anchoring on {', '.join(manager.config.require_networks(None))}")
+        if once:
+            while not stop.is_set() and made.step():
+                pass
+        else:
+            made.run(stop, _PAUSE_S)
+    alone, unfinished = waiting(database)
+    note(f"{alone} records wait for a batch, {unfinished} batches are not final")
 
 
 @token_app.command("create", epilog=ACCESS_EXAMPLES)

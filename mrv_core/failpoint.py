@@ -38,6 +38,15 @@ GROUP_FAILPOINTS: Final = (
 )
 """The failpoints that a group of anchors passes, in their order (`mrv_core.pipeline`)."""
 
+WORKER_FAILPOINTS: Final = (
+    "worker.before_batch",
+    "worker.batched",
+    "worker.claimed",
+    "worker.anchored",
+    "worker.noted",
+)
+"""The failpoints that a batch passes besides, in a registry's worker (`mrv_service.worker`)."""
+
 
 def failpoint(name: str) -> None:
     """End the process here if this failpoint is armed."""

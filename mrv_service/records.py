@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from mrv_core.batching import BatchProof
 from mrv_core.bundle_receipts import examine_receipt
 from mrv_core.canonical import parse_json
 from mrv_core.driver import TrustedFacts
 from mrv_core.errors import FormatError
 from mrv_core.hashing import Digest
-from mrv_core.models import Model, ReceiptState, TimeField, Verdict, format_time, utc_now
+from mrv_core.models import Model, Receipt, ReceiptState, TimeField, Verdict, format_time, utc_now
 from mrv_core.mrv.recompute import check_numbers, check_samples
 from mrv_core.mrv.record import MrvRecord
 from mrv_core.mrv.samples import parse_samples
@@ -27,15 +28,20 @@ from mrv_core.registry import Registry
 from mrv_service.database import Database
 from mrv_service.pages import contains, page_of
 from mrv_service.problems import ProblemError
-from mrv_service.tables import conflicts, receipts, records, samples
+from mrv_service.tables import batches, conflicts, members, receipts, records, samples
 
 _WHAT = "the record"
 _STATE_ORDER = tuple(ReceiptState)
 _LISTED = select(
     *(column for column in records.c if column.name != "content"),  # megabytes, which no list shows
-    receipts.c.networks,
+    func.coalesce(receipts.c.networks, batches.c.networks).label("networks"),
     samples.c.record_id.label("sampled"),
-).select_from(records.outerjoin(receipts).outerjoin(samples, samples.c.record_id == records.c.id))
+).select_from(
+    records.outerjoin(receipts)
+    .outerjoin(samples, samples.c.record_id == records.c.id)
+    .outerjoin(members, members.c.record_id == records.c.id)
+    .outerjoin(batches, batches.c.id == members.c.batch_id)
+)
 
 
 class RecordSummary(Model):
@@ -182,13 +188,14 @@ class Records:
         return RecordPage(items=items, next=str(rows[limit - 1].id) if len(rows) > limit else None)
 
     def receipts(self, mrv_id: str) -> bytes | None:
-        """Return the receipts document of a record, or None where nobody gave any.
+        """Return the receipts document of a record: what was submitted, or else those of its batch; None without any.
 
         Raises:
             ProblemError: there is no record.
         """
         with self._database.read() as connection:
-            return _held(connection, receipts, _row(connection, mrv_id).id)
+            row = _row(connection, mrv_id)
+            return _held(connection, receipts, row.id) or _of_batch(connection, row)
 
     def put_receipts(self, mrv_id: str, data: bytes) -> RecordReceipts:
         """Take receipts of a record, each of which must hold by itself; a receipt that is further along stays.
@@ -311,6 +318,27 @@ def _row(connection: Connection, mrv_id: str) -> Row[Any]:
 def _held(connection: Connection, table: Any, record_id: int) -> bytes | None:
     found = connection.execute(select(table.c.content).where(table.c.record_id == record_id)).scalar_one_or_none()
     return None if found is None else bytes(found)
+
+
+def _of_batch(connection: Connection, row: Row[Any]) -> bytes | None:
+    """Return the receipts document of a record that a worker put into a batch, once that is on a network."""
+    found = connection.execute(
+        select(members.c.proof, batches.c.receipts)
+        .select_from(members.join(batches))
+        .where(members.c.record_id == row.id)
+    ).one_or_none()
+    if found is None:
+        return None
+    values = parse_json(bytes(found.receipts), what="the receipts")
+    if not values:
+        return None
+    held = RecordReceipts(
+        mrv_id=row.mrv_id,
+        commitment=Digest("sha256", bytes.fromhex(row.hash)),
+        batch=BatchProof.from_bytes(bytes(found.proof), what="the proof"),
+        receipts={name: Receipt.from_json(value, what="a receipt") for name, value in values.items()},
+    )
+    return held.to_bytes()
 
 
 def _receipts(data: bytes) -> RecordReceipts:

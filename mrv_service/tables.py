@@ -83,6 +83,32 @@ samples: Final = Table(
 )
 """The file of samples that a record commits to."""
 
+batches: Final = Table(
+    "batches",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("commitment", String(80), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("receipts", LargeBinary, nullable=False),
+    Column("networks", Text, nullable=False),
+    Column("claimed_by", String(64)),
+    Column("due_at", String(32), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Index("ix_batches_state_due_at", "state", "due_at"),
+)
+"""Batches of records that a worker anchors. `due_at` is when somebody should look at an open one next."""
+
+members: Final = Table(
+    "members",
+    metadata,
+    Column("record_id", _Key, ForeignKey("records.id"), primary_key=True),
+    Column("batch_id", _Key, ForeignKey("batches.id"), nullable=False),
+    Column("proof", LargeBinary, nullable=False),
+    Index("ix_members_batch_id", "batch_id"),
+)
+"""Which record is in which batch, with its `mrv_core.batching.BatchProof`."""
+
 bundles: Final = Table(
     "bundles",
     metadata,

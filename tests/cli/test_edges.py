@@ -42,6 +42,7 @@ COMMANDS = (
     "fetch",
     "serve",
     "submit",
+    "worker",
     "token create",
     "token list",
     "token revoke",

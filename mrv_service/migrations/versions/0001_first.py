@@ -11,6 +11,20 @@ down_revision = None
 def upgrade() -> None:
     """Make all tables."""
     op.create_table(
+        "batches",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("commitment", sa.String(length=80), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("receipts", sa.LargeBinary(), nullable=False),
+        sa.Column("networks", sa.Text(), nullable=False),
+        sa.Column("claimed_by", sa.String(length=64), nullable=True),
+        sa.Column("due_at", sa.String(length=32), nullable=False),
+        sa.Column("created_at", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
+    )
+    op.create_index("ix_batches_state_due_at", "batches", ["state", "due_at"], unique=False)
+    op.create_table(
         "bundles",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
@@ -73,6 +87,16 @@ def upgrade() -> None:
         sa.Column("revoked_at", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
     )
+    op.create_table(
+        "members",
+        sa.Column("record_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("batch_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("proof", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["batch_id"], ["batches.id"], name=op.f("fk_members_batch_id")),
+        sa.ForeignKeyConstraint(["record_id"], ["records.id"], name=op.f("fk_members_record_id")),
+        sa.PrimaryKeyConstraint("record_id", name=op.f("pk_members")),
+    )
+    op.create_index("ix_members_batch_id", "members", ["batch_id"], unique=False)
     op.create_table(
         "receipts",
         sa.Column("record_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
