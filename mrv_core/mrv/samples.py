@@ -15,9 +15,11 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, Literal
 
@@ -128,6 +130,7 @@ class SampleFile:
     components: tuple[Component, ...]
     samples: tuple[Sample, ...]
     lines: tuple[bytes, ...]
+    _sums: dict[Component, _Sums] = field(default_factory=dict, repr=False, compare=False)
 
     def summary(self) -> Samples:
         """Return what a record says of the file."""
@@ -149,18 +152,9 @@ class SampleFile:
         Returns:
             Energy in µJ, exactly.
         """
-        index = self.components.index(component)
-        total, measured = 0, False
-        for sample in self.samples:
-            power = sample.powers_mw[index]
-            if power is None:
-                continue
-            end = sample.end_ms if end_ms is None else min(sample.end_ms, end_ms)
-            overlap = end - max(sample.start_ms, start_ms)
-            if overlap > 0:
-                total += power * overlap
-                measured = True
-        return total if measured else None
+        if component not in self._sums:
+            self._sums[component] = _Sums(self.samples, self.components.index(component))
+        return self._sums[component].energy_uj(start_ms, end_ms)
 
     def gaps(self, duration_ms: int, reasons: dict[Component, str]) -> tuple[Gap, ...]:
         """Return the times for which a component that is measured has no power.
@@ -199,6 +193,31 @@ class SampleFile:
                 start = None
         if start is not None:
             yield start, end
+
+
+class _Sums:
+    """Sums of the energy of one component up to each sample, so that any time of a long run costs two searches."""
+
+    def __init__(self, samples: Sequence[Sample], index: int) -> None:
+        self._starts = [sample.start_ms for sample in samples]
+        self._ends = [sample.end_ms for sample in samples]
+        self._powers = [sample.powers_mw[index] for sample in samples]
+        spans = [
+            0 if power is None else power * sample.span_ms for power, sample in zip(self._powers, samples, strict=True)
+        ]
+        self._energies = list(accumulate(spans, initial=0))
+        self._measured = list(accumulate((power is not None for power in self._powers), initial=0))
+
+    def energy_uj(self, start_ms: int, end_ms: int | None) -> int | None:
+        """Return the energy in a time, see `SampleFile.energy_uj`."""
+        end = end_ms if end_ms is not None else self._ends[-1] if self._ends else 0
+        first, behind = bisect_right(self._ends, start_ms), bisect_left(self._starts, end)
+        if end <= start_ms or self._measured[behind] <= self._measured[first]:
+            return None
+        total = self._energies[behind] - self._energies[first]
+        # What of the first and of the last sample is outside.
+        total -= (self._powers[first] or 0) * max(0, start_ms - self._starts[first])
+        return total - (self._powers[behind - 1] or 0) * max(0, self._ends[behind - 1] - end)
 
 
 class SampleProof(Model):
@@ -372,13 +391,13 @@ def _parse_line(line: str, components: int, place: str) -> Sample:
     fields = line.split(",")
     if len(fields) != 2 + components:
         raise FormatError(f"{place}: {len(fields)} numbers where there must be {2 + components}")
-    for index, field in enumerate(fields):
-        if not _NUMBER.fullmatch(field) and (field or index < len(_HEAD)):
-            raise FormatError(f"{place}: {field[:40]!r} is no number")
+    for index, text in enumerate(fields):
+        if not _NUMBER.fullmatch(text) and (text or index < len(_HEAD)):
+            raise FormatError(f"{place}: {text[:40]!r} is no number")
     end, span = int(fields[0]), int(fields[1])
     if not 0 < span <= end:
         raise FormatError(f"{place}: a span of {span} ms that ends at {end} ms")
-    return Sample(end, span, tuple(int(field) if field else None for field in fields[2:]))
+    return Sample(end, span, tuple(int(text) if text else None for text in fields[2:]))
 
 
 def energy_uwh(file: SampleFile, component: Component, start_ms: int = 0, end_ms: int | None = None) -> int | None:
