@@ -384,7 +384,10 @@ class MRVTracker:
         manager = self.manager
         if self._anchoring is not None:
             self._anchoring.join()
-        return verify_record(self._path, manager=manager, mrv_id=self.mrv_id)
+        try:
+            return verify_record(self._path, manager=manager, mrv_id=self.mrv_id)
+        finally:
+            manager.close()
 
     @property
     def _waits_for_batch(self) -> bool:
@@ -404,6 +407,9 @@ class MRVTracker:
             self.anchor()
         except Exception as error:
             self._keep(error)
+        finally:
+            if self._manager is not None:
+                self._manager.close()  # a training is left without connections; what asks later opens its own
 
     def _make_manager(self, config: Any, registry: Registry | None) -> BlockchainManager | None:
         known = registry or Registry.load()
