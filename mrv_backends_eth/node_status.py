@@ -17,7 +17,7 @@ from mrv_backends_eth.form import Form
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.keys import Wallet
 from mrv_backends_eth.node import Call, Node
-from mrv_core.errors import MrvError
+from mrv_core.errors import ConfigurationError, MrvError
 from mrv_core.transport import RpcError
 
 _STALE_S: Final = 3600
@@ -32,16 +32,25 @@ def describe(node: Node, wallet: Wallet, forms: Sequence[Form], finality: Callab
         MrvError: the node cannot be asked, or is on another chain.
     """
     address = wallet.address()
-    usability = [form.usability_calls(with_proof=True) for form in forms]
+    problems = [f"needs {name}: pip install 'mrv-provenance[eth]'" for name in _LIBRARIES if find_spec(name) is None]
+    usability: list[tuple[Form, list[Call]]] = []
+    for form in forms:
+        try:
+            usability.append((form, form.usability_calls(with_proof=True)))
+        except ConfigurationError as error:  # of one form; which chain this is can be told all the same
+            problems.append(error.message)
     balance: list[Call] = [] if address is None else [("eth_getBalance", [to_hex(address), "latest"])]
     tips = finality()
     answers = node.ask(
-        ("eth_syncing", ()), ("net_peerCount", ()), *balance, *chain.from_iterable(usability), *tips.calls
+        ("eth_syncing", ()),
+        ("net_peerCount", ()),
+        *balance,
+        *chain.from_iterable(calls for _, calls in usability),
+        *tips.calls,
     )
     head = tips.read(node, answers[-len(tips.calls) :]).head.header
     chain_id = node.chain_id()
     facts = [f"chain {name_of(chain_id)} at block {head.number}"]
-    problems = [f"needs {name}: pip install 'mrv-provenance[eth]'" for name in _LIBRARIES if find_spec(name) is None]
     if answers[0] not in (False, None) and not isinstance(answers[0], RpcError):
         problems.append("the node is not in sync yet")
     if chain_id in CHAIN_IDS.values() and time.time() - head.timestamp > _STALE_S:
@@ -53,7 +62,7 @@ def describe(node: Node, wallet: Wallet, forms: Sequence[Form], finality: Callab
     else:
         _describe_account(node, address, node.number(answers[2], "balance"), facts, problems)
     start = 2 + len(balance)
-    for form, calls in zip(forms, usability, strict=True):
+    for form, calls in usability:
         _describe_form(node, form, answers[start : start + len(calls)], facts, problems)
         start += len(calls)
     return not problems, "; ".join([*problems, *facts])

@@ -22,9 +22,12 @@ from mrv_backends_eth.searching import transaction_of
 from mrv_core.driver import Registration
 from mrv_core.errors import VerificationError
 from mrv_core.hashing import Digest
+from mrv_core.transport import RpcError
 
 _LAST_SECOND: Final = 253_402_300_799
 """End of the year 9999, the last that our documents can write."""
+_MOST_LOOKED_AT: Final = 64
+"""Registrations of one hash under one id: more than a few are somebody's who wants us to be busy."""
 
 
 class _Reader:
@@ -70,6 +73,8 @@ def find_registered(
         ConfigurationError: there is no registry at its address.
         BackendError: no usable answer.
     """
+    if not registry.is_id(mrv_id):
+        return Found(None, (), 0)  # what the contract does not take, it does not have
     head, *code = node.ask(("eth_blockNumber", ()), *queries.usability_calls(with_proof=False))
     queries.check_usability(node, code)
     block = hex(node.number(head, "block number"))
@@ -89,7 +94,13 @@ def find_registered(
         if record[0] != commitment.value:
             others[submitter] = _registration(node, submitter, record, is_expected=expects)
         elif transaction_hash is None:
-            transaction_hash = transaction_of(node, queries, submitter, stated, record[1].block_number)
+            made = transaction_of(node, queries, submitter, stated, record[1].block_number)
+            if made is None or expected or _is_call(node, queries, made, stated):
+                transaction_hash = made
+                continue
+            # Through another contract, as anyone can who sees a registration coming: no evidence of it is made.
+            others[submitter] = _registration(node, submitter, record, is_expected=None)
+            transaction_hash = _next_call(node, queries, stated, record[1].block_number, block)
     if first is not None and entry.first_submitter not in asked:
         others[entry.first_submitter] = _registration(node, entry.first_submitter, first, is_expected=stranger)
     return Found(transaction_hash, tuple(others.values()), entry.submitters)
@@ -101,6 +112,27 @@ def _first_with(
     if first is not None and first[0] == stated.commitment.value:
         return entry.first_submitter
     return reader.alternate(stated.commitment.value)
+
+
+def _is_call(node: Node, queries: ContractQueries, transaction_hash: bytes, stated: Statement) -> bool:
+    """Tell whether a transaction itself is a call that states it."""
+    (answer,) = node.ask(("eth_getTransactionByHash", [to_hex(transaction_hash)]))
+    seen = node.transaction(answer, transaction_hash)
+    return (
+        seen is not None and queries.is_at(seen.transaction.to) and queries.read_call(seen.transaction.input) == stated
+    )
+
+
+def _next_call(node: Node, queries: ContractQueries, stated: Statement, block_number: int, last: str) -> bytes | None:
+    """Return the first transaction from a block on that is such a call by anybody, as far as the node shows them."""
+    topics = [registry.MRV_REGISTERED, registry.key_of(stated.text), None, stated.commitment.value]
+    wanted = [None if topic is None else to_hex(topic) for topic in topics]
+    place = {"address": to_hex(queries.address), "fromBlock": hex(block_number), "toBlock": last}
+    (logs,) = node.ask(("eth_getLogs", [{**place, "topics": wanted}]))
+    if isinstance(logs, RpcError):  # many nodes show the events of some blocks only
+        return None
+    made = dict.fromkeys(transaction_hash for _, transaction_hash in node.logs(logs)[:_MOST_LOOKED_AT])
+    return next((each for each in made if _is_call(node, queries, each, stated)), None)
 
 
 def _registration(

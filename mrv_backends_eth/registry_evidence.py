@@ -16,6 +16,7 @@ from mrv_backends_eth import state, values
 from mrv_backends_eth.contract import decode_submission
 from mrv_backends_eth.hexadecimal import Hex, Proof
 from mrv_backends_eth.state_evidence import ProvenRecord, proven_header
+from mrv_core.canonical import MAX_SAFE_INTEGER
 from mrv_core.errors import FormatError, VerificationError
 from mrv_core.models import Model
 
@@ -117,4 +118,6 @@ def verify_registry_evidence(evidence: RegistryEvidence, value: bytes) -> Proven
     state.check_times(first, header)
     # 3. It says who was first to register the id.
     entry = registry.decode_id_entry(state.verify_word(storage_root, registry.id_slot(key), evidence.id_proof))
+    if not 0 < entry.submitters <= MAX_SAFE_INTEGER:
+        raise VerificationError(f"the registry counts {entry.submitters} submitters of {evidence.mrv_id}")
     return ProvenRegistration(header, evidence.contract, evidence.submitter, first, evidence.mrv_id, entry)

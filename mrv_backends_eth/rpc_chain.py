@@ -16,6 +16,7 @@ from mrv_backends_eth import values
 from mrv_backends_eth.absence import Fate, conflict, explain, fate
 from mrv_backends_eth.chain import Found, Sighting, SignedTransaction
 from mrv_backends_eth.contract_form import ContractForm
+from mrv_backends_eth.contract_queries import Statement
 from mrv_backends_eth.deploy import deploy
 from mrv_backends_eth.form import FailedTransactionError, Form
 from mrv_backends_eth.forms import Forms
@@ -158,10 +159,14 @@ class RpcChain:
         if submitter is None or not isinstance(main, ContractForm):
             return [False] * len(anchors)
         # What goes to the registry, or cannot be stated at all, is left to go one by one.
-        plain = [anchor for anchor in anchors if self._forms.of(anchor[1]) is main]
-        stated = [main.queries.statement(commitment, metadata) for commitment, metadata in plain]
-        new = iter(are_new(self._node, main.queries, submitter, stated))
-        return [self._forms.of(metadata) is main and next(new) for _, metadata in anchors]
+        stated: dict[int, Statement] = {}
+        for place, (commitment, metadata) in enumerate(anchors):
+            if self._forms.of(metadata) is main:
+                with suppress(FormatError):
+                    stated[place] = main.queries.statement(commitment, metadata)
+        answers = are_new(self._node, main.queries, submitter, list(stated.values())) if stated else []
+        new = dict(zip(stated, answers, strict=True))
+        return [new.get(place, False) for place in range(len(anchors))]
 
     def find(self, commitment: Digest, metadata: Metadata) -> bytes | None:
         """Ask the contract for our own record, then for the event that made it. See `Chain`."""

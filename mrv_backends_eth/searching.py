@@ -10,7 +10,7 @@ from mrv_backends_eth import values
 from mrv_backends_eth.contract_queries import ContractQueries, Statement
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.node import Node
-from mrv_core.errors import BackendUnavailableError, SubmissionRejectedError
+from mrv_core.errors import BackendUnavailableError
 from mrv_core.transport import RpcError
 
 
@@ -54,7 +54,11 @@ def transaction_of(
 
 
 def are_new(node: Node, queries: ContractQueries, submitter: bytes, stated: Sequence[Statement]) -> list[bool]:
-    """Ask the contract for a submitter's records, those of transactions that wait included."""
+    """Ask the contract for a submitter's records, those of transactions that wait included.
+
+    Raises:
+        SubmissionRejectedError: as of `find`.
+    """
     calls = [queries.record_calls(submitter, each, at) for each in stated for at in ("latest", "pending")]
     used, sent, *answers = node.ask(
         ("eth_getTransactionCount", [to_hex(submitter), "latest"]),
@@ -66,19 +70,13 @@ def are_new(node: Node, queries: ContractQueries, submitter: bytes, stated: Sequ
     groups = [[next(rest) for _ in group] for group in calls]
     found = []
     for each, now, soon in zip(stated, groups[::2], groups[1::2], strict=True):
-        is_there = _is_there(node, queries, now, submitter, each)
-        is_coming = not nothing_waits if _has_error(soon) else _is_there(node, queries, soon, submitter, each)
+        is_there = queries.read_record(node, now, submitter, each) is not None
+        if _has_error(soon):
+            is_coming = not nothing_waits
+        else:
+            is_coming = queries.read_record(node, soon, submitter, each) is not None
         found.append(not is_there and not is_coming)
     return found
-
-
-def _is_there(
-    node: Node, queries: ContractQueries, answers: Sequence[Any], submitter: bytes, stated: Statement
-) -> bool:
-    try:
-        return queries.read_record(node, answers, submitter, stated) is not None
-    except SubmissionRejectedError:
-        return True  # another record in its place: nothing of this one can be new
 
 
 def _has_error(answers: Sequence[Any]) -> bool:

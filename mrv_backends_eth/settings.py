@@ -130,6 +130,11 @@ class EthereumSettings(NetworkSettings):
         """Whether the key itself stands in a configuration file, which only development chains allow."""
         return self._key_in_document
 
+    @property
+    def names_registry(self) -> bool:
+        """Whether `registry_address` is set. See `NetworkSettings`."""
+        return self.registry_address is not None
+
     @model_validator(mode="before")
     @classmethod
     def _take_chain_id_from_network(cls, values: Any) -> Any:

@@ -96,7 +96,12 @@ class Anchoring:
         return row.state is JournalState.QUEUED and isinstance(error, BackendError) and error.retryable
 
     def _prepare(self, row: JournalRow) -> JournalRow:
-        found = self._find_attempt(row, row.attempts) or self._search(row)
+        try:
+            found = self._find_attempt(row, row.attempts) or self._search(row)
+        except SubmissionRejectedError as error:  # something else is in its place
+            if not error.retryable and not row.attempts:
+                self._journal.record_rejected(row, str(error))
+            raise
         if found is not None:
             return self._record_receipt(row, found)
         failpoint("anchor.before_prepare")

@@ -75,6 +75,11 @@ class NetworkSettings(Model):
     timeout: float = Field(default=30, gt=0, le=3600)
     retry_attempts: int = Field(default=3, ge=1, le=100)
 
+    @property
+    def names_registry(self) -> bool:
+        """Whether a registry of records is named, be the rest of the settings right or wrong."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class DriverContext:
@@ -158,6 +163,9 @@ class SearchingDriver(AnchorDriver, Protocol):
         """Search the network for an anchor of this commitment by our own key or wallet, the oldest first.
 
         Used to rebuild a lost journal. Returns None only where the network was searched and has none.
+
+        Raises:
+            SubmissionRejectedError: it has something else of ours in its place, and would refuse this.
         """
 
 

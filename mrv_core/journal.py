@@ -258,7 +258,7 @@ class Journal:
         return self._update(row, ended=line, **{**_QUEUED_ANEW, "error": line})
 
     def record_rejected(self, row: JournalRow, reason: str) -> JournalRow:
-        """Close a row whose bytes the network looked at and refused."""
+        """Close a row that the network refused, or has something else in the place of."""
         return self._update(row, state=JournalState.REJECTED, error=_one_line(reason))
 
     def record_error(self, row: JournalRow, reason: str) -> JournalRow:

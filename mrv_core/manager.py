@@ -448,11 +448,11 @@ class BlockchainManager:
         return self.parallel([name for name in self.config.require_networks(None) if self._registers(name)], ask)
 
     def _registers(self, network: str) -> bool:
-        """Tell whether a network keeps records by their id; one without its driver is asked for nothing anyway."""
+        """Tell whether a network keeps records by their id, or would if its driver could be built."""
         try:
             return self.driver(network).capabilities.registers
         except MrvError:
-            return False
+            return self.config.networks[network].settings.names_registry
 
     def status(self, networks: Iterable[str] | None = None) -> dict[str, DriverStatus | MrvError]:
         """Ask networks whether they can be used now, by default every configured one.

@@ -6,7 +6,7 @@ Wrong, could not check, not there and not yet stay different answers, as everywh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,7 +147,7 @@ def verify_record(
     # (1) Read within limits: nothing unknown, nothing written in two ways; the hash is over these bytes.
     data = read_record_file(path)
     beside = read_receipts(path)
-    record, commitment = _read(run, data, path, known=beside is not None)
+    record, commitment = _read(run, data, path, is_known=lambda: _is_known(data, beside, manager, mrv_id, offline))
     named = [mrv_id, beside.mrv_id if beside is not None else None, record.mrv_id if record is not None else None]
     wanted = next(name for name in named if name is not None)
 
@@ -180,6 +180,8 @@ def verify_record(
     # (6) The networks that the verifier can ask.
     if not offline and not others:
         run.checks = ask_networks(manager, run.checks, receipts, anchored)
+        if anchored == commitment:
+            run.checks = _replace_gone(known, manager, run.checks, found.receipts, commitment)
     run.checks = [_of_this_id(check, wanted) for check in run.checks]
     asked = [check.verdict for check in run.checks if check.asked]
     _close(run, "The networks are asked", asked, "no network was asked")
@@ -192,12 +194,25 @@ def verify_record(
     return _report(run, path, record, commitment, wanted, rule, verdict)
 
 
-def _read(run: _Run, data: bytes, path: Path, *, known: bool) -> tuple[MrvRecord | MrvRecord01 | None, Digest]:
+def _is_known(
+    data: bytes, beside: RecordReceipts | None, manager: BlockchainManager, mrv_id: str | None, offline: bool
+) -> bool:
+    """Tell whether anything says that there was a record: receipts beside the file, or a registry that has its id."""
+    if beside is not None:
+        return True
+    if mrv_id is None or offline:
+        return False
+    return any(answer.submitters for answer in look_up(manager, mrv_id, hash_of(data)).answers.values())
+
+
+def _read(
+    run: _Run, data: bytes, path: Path, *, is_known: Callable[[], bool]
+) -> tuple[MrvRecord | MrvRecord01 | None, Digest]:
     """Read the record; what cannot be read any more, and is known to have been anchored, was changed."""
     try:
         record, commitment = read_record(data, what=str(path))
     except FormatError as error:
-        if not known:
+        if not is_known():
             raise
         finding = Finding(verdict=Verdict.TAMPERED, place=str(path), message=error.message)
         run.find("Read the record", [finding], "")
@@ -254,6 +269,20 @@ def _receipts(
     if first not in (commitment, anchored):  # an id is that of the record that was anchored first, as in the registry
         others |= {row.network: first for row in named if row.commitment == first}
     return own, others
+
+
+def _replace_gone(
+    registry: Registry,
+    manager: BlockchainManager,
+    checks: Sequence[NetworkCheck],
+    found: Mapping[str, Receipt],
+    commitment: Digest,
+) -> list[NetworkCheck]:
+    """Put what a registry has in the place of a receipt that was kept while its block, or transaction, was left out."""
+    gone = {each.network for each in checks if each.verdict is Verdict.NOT_FOUND and each.network in found}
+    newer = [examine_receipt(registry, name, found[name], commitment, TrustedFacts()) for name in sorted(gone)]
+    by_name = {each.network: each for each in ask_networks(manager, newer, found, commitment)}
+    return [by_name.get(each.network, each) for each in checks]
 
 
 def _check_id(record: MrvRecord | MrvRecord01 | None, mrv_id: str, receipts: Mapping[str, Receipt]) -> list[Finding]:

@@ -190,6 +190,25 @@ class DevChain:
         self.mine()
         return Web3.to_checksum_address(account)
 
+    def register_through_a_contract(self, mrv_id: str, value: bytes, number: int = 1) -> str:
+        """Register from the constructor of a contract, and return the contract's address."""
+        data = bytes.fromhex(
+            Web3().eth.contract(abi=artifact("MRVRegistry")["abi"]).encode_abi("registerMRV", [mrv_id, value])[2:]
+        )
+        size, start = len(data).to_bytes(2, "big"), (44).to_bytes(2, "big")
+        code = bytes.fromhex(
+            # CODECOPY(0, start, size); CALL(gas, registry, 0, 0, size, 0, 0); STOP
+            f"61{size.hex()}61{start.hex()}6000396000600061{size.hex()}6000600073{self.registry[2:]}5af100"
+        )
+        assert len(code) == 44
+        sender = self.rpc("eth_accounts")[number]
+        fields = {"from": sender, "data": "0x" + (code + data).hex(), "gas": hex(1_000_000)}
+        sent = self.rpc("eth_sendTransaction", fields)
+        self.mine()
+        done = self.rpc("eth_getTransactionReceipt", sent)
+        assert len(done["logs"]) == 1
+        return Web3.to_checksum_address(done["contractAddress"])
+
     def registrations(self, commitment: Digest) -> int:
         """Count the registrations of a hash in the chain, by whomever."""
         place = {"address": self.registry, "fromBlock": "0x0", "toBlock": "latest"}

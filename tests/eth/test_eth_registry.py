@@ -69,6 +69,27 @@ def test_without_a_registry_a_record_is_anchored_as_everything_else(chain: Any) 
     assert registering(chain).verify(receipt, COMMITMENT).facts["contract"].lower() == chain.contract
 
 
+def test_a_network_without_the_other_contract_can_say_which_chain_it_is(chain: Any) -> None:
+    status = registering(chain, contract_address=None).status()
+    assert not status.ready
+    assert status.network_id == f"eip155:{chain.node.chain_id}"
+    assert "contract_address is missing" in status.detail
+    assert "MRVRegistry is there" in status.detail
+
+
+def test_what_cannot_go_in_a_group_does_not_hold_up_the_rest(chain: Any, new_proxy: Callable[[str], Any]) -> None:
+    proxy = new_proxy(chain.url)
+    driver = registering(chain, rpc_url=proxy.url)
+    assert driver.are_new([(COMMITMENT, METADATA), (OTHER, {"run": "x" * 2000}), (OTHER, {"run": "r1"})]) == [
+        False,
+        False,
+        True,
+    ]
+    proxy.asked.clear()
+    assert driver.are_new([(COMMITMENT, METADATA), (OTHER, METADATA)]) == [False, False]
+    assert proxy.asked == []
+
+
 def test_a_verifier_without_the_registry_s_address_says_so(chain: Any) -> None:
     receipt = anchor(chain, registering(chain))
     with pytest.raises(ConfigurationError, match="registry_address is missing") as failure:
@@ -182,6 +203,31 @@ def test_the_copy_of_a_registration_is_not_the_submitter_s(chain: Any) -> None:
         driver.verify(found.receipt, COMMITMENT)
 
 
+def test_a_copy_through_a_contract_does_not_hide_the_registration(chain: Any, new_proxy: Callable[[str], Any]) -> None:
+    """Whoever overtakes a pending call from a contract is the first with this hash, and has no call to show for it."""
+    thief = chain.register_through_a_contract(ID, COMMITMENT.value)
+    proxy = new_proxy(chain.url)
+    reader = registering(chain, rpc_url=proxy.url, private_key=None)
+    alone = reader.find_registered(ID, COMMITMENT)
+    assert alone.receipt is None
+    assert [(each.submitter, each.commitment) for each in alone.others] == [(thief, COMMITMENT)]
+    receipt = anchor(chain, registering(chain))
+    found = reader.find_registered(ID, COMMITMENT)
+    assert found.receipt == receipt
+    assert [(each.submitter, each.commitment) for each in found.others] == [(thief, COMMITMENT)]
+    # A node that shows the events of one block only cannot show the later call, and is no reason to doubt a receipt.
+    proxy.refuse = lambda method, parameters: (
+        method == "eth_getLogs" and parameters[0]["fromBlock"] != parameters[0]["toBlock"]
+    )
+    limited = reader.find_registered(ID, COMMITMENT)
+    assert (limited.receipt, limited.others) == (None, found.others)
+
+
+def test_an_id_that_the_contract_does_not_take_is_not_there(chain: Any) -> None:
+    for mrv_id in ("", "with space", "ümlaut", "\udcff", "x" * 129):
+        assert registering(chain).find_registered(mrv_id, COMMITMENT).submitters == 0
+
+
 def test_several_expected_submitters(chain: Any) -> None:
     """Who is named last is found as well as who is named first."""
     second = chain.register_by_another(ID, COMMITMENT.value, 2)
@@ -258,6 +304,19 @@ def test_a_cut_proof_is_not_taken(receipt: Receipt) -> None:
             forged = receipt.model_copy(update={"evidence": {**receipt.evidence, name: nodes[:end]}})
             with pytest.raises(VerificationError):
                 examine(forged, COMMITMENT, TrustedFacts())
+
+
+def test_a_count_that_no_document_can_hold(chain: Any) -> None:
+    """Only a contract whose storage was filled in can have it; nothing that is reported of it could be written."""
+    slot = "0x" + registry.id_slot(registry.key_of(ID)).hex()
+    word = int(chain.address, 16) | ((1 << 64) - 2) << 160
+    chain.rpc("anvil_setStorageAt", chain.registry, slot, f"0x{word:064x}")
+    chain.mine()
+    driver = registering(chain)
+    waits = driver.submit(driver.prepare(COMMITMENT, METADATA))
+    chain.mine()
+    with pytest.raises(BackendUnavailableError, match="the registry counts 18446744073709551615 submitters"):
+        driver.upgrade(waits)
 
 
 def test_evidence_of_a_registration_under_another_id(chain: Any) -> None:

@@ -16,7 +16,10 @@ import pytest
 
 from mrv_core import MRVTracker
 from mrv_core.deployment import deploy
+from mrv_core.driver import Registered
+from mrv_core.errors import FormatError
 from mrv_core.hashing import Digest
+from mrv_core.journal import JournalState
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import Verdict
 from mrv_core.mrv.record import MrvRecord, generate_mrv_id
@@ -236,6 +239,67 @@ def test_a_correction_needs_an_id_of_its_own(place: Place) -> None:
     assert outcome.error is not None
     assert "registered another hash" in outcome.error.message
     assert "supersedes" in str(outcome.error.hint)
+
+
+def test_what_can_never_be_registered_does_not_wait_for_ever(place: Place) -> None:
+    path = place.record(generate_mrv_id())
+    place.register(path)
+    with place.manager(place.key) as manager:
+        commitment = Digest("sha256", _sha256(edited(path)))
+        manager.anchor(commitment, {"mrv_id": path.stem})
+        assert manager.journal.find(commitment, "ethereum").state is JournalState.REJECTED
+        assert manager.flush() == []
+
+
+def test_a_receipt_that_was_outdone_does_not_hide_the_registration(place: Place) -> None:
+    """Receipts that were written down while their transaction waited, and another one took its place."""
+    path = place.record(generate_mrv_id())
+    commitment = Digest("sha256", _sha256(path))
+    place.node.rpc("evm_setAutomine", False)
+    with place.manager(place.key) as manager:
+        stale = manager.anchor(commitment, {"mrv_id": path.stem})["ethereum"].receipt
+    place.node.rpc("anvil_dropAllTransactions")
+    place.node.rpc("evm_setAutomine", True)
+    assert stale is not None
+    place.account()  # another block, with another base fee
+    write_receipts(path, RecordReceipts(mrv_id=path.stem, commitment=commitment, receipts={"ethereum": stale}))
+    assert place.verify(path).verdict is Verdict.NOT_FOUND
+    place.register(path)
+    report = place.verify(path)
+    assert report.verdict is Verdict.VALID
+    assert report.networks[0].reference != stale.reference
+
+
+def test_receipts_of_another_chain_are_not_tampered_where_only_a_registry_is_named(place: Place) -> None:
+    path = place.record(generate_mrv_id())
+    place.register(path)
+    commitment = Digest("sha256", _sha256(path))
+    with place.manager() as manager:
+        answer = manager.find_registered(path.stem, commitment)["ethereum"]
+    assert isinstance(answer, Registered)
+    assert answer.receipt is not None
+    foreign = answer.receipt.model_copy(update={"network_id": "eip155:11155111"})
+    write_receipts(path, RecordReceipts(mrv_id=path.stem, commitment=commitment, receipts={"ethereum": foreign}))
+    report = place.verify(path, contract_address=None)
+    assert report.verdict is Verdict.UNREACHABLE
+    assert "another one" in report.summary
+
+
+def test_a_registry_whose_settings_are_wrong_is_not_no(place: Place) -> None:
+    report = place.verify(place.record(generate_mrv_id()), rpc_url="embedded", chain_id=None)
+    assert report.verdict is Verdict.UNREACHABLE
+    assert "the embedded chain has no registry" in report.summary
+
+
+def test_what_is_no_record_any_more_is_tampered_where_the_registry_has_its_id(place: Place) -> None:
+    path = place.record(generate_mrv_id())
+    place.register(path)
+    cut = path.parent / "cut.json"
+    cut.write_bytes(path.read_bytes()[:-1])
+    assert place.verify(cut, path.stem).verdict is Verdict.TAMPERED
+    for mrv_id, offline in ((None, False), (path.stem, True), (generate_mrv_id(), False)):
+        with pytest.raises(FormatError, match="not JSON"):
+            place.verify(cut, mrv_id, offline=offline)
 
 
 def _sha256(path: Path) -> bytes:
