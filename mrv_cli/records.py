@@ -37,9 +37,12 @@ SamplesFileOption = Annotated[
     ),
 ]
 
+_LOOKED_AT = 65_536
+"""Bytes of each end of a file: in the canonical form of a record, the key is near its end."""
+
 
 def is_record(path: Path) -> bool:
-    """Tell an MRV record from a bundle: by its keys, or by the receipts beside it where it was damaged."""
+    """Tell an MRV record from a bundle: by its keys; where it is damaged, by receipts beside it or what it names."""
     from mrv_core.canonical import parse_json
     from mrv_core.errors import MrvError
     from mrv_core.mrv.record import schema_version_of
@@ -50,8 +53,22 @@ def is_record(path: Path) -> bool:
     try:
         schema_version_of(parse_json(read_record_file(path), what=str(path)), what=str(path))
     except MrvError:
-        return False
+        return _names_a_record(path)
     return True
+
+
+def _names_a_record(path: Path) -> bool:
+    """Tell whether a file that cannot be parsed has a record's key, and no bundle's name, at one of its ends."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    try:
+        with path.open("rb") as file:
+            ends = file.read(_LOOKED_AT)
+            file.seek(max(0, path.stat().st_size - _LOOKED_AT))
+            ends += file.read(_LOOKED_AT)
+    except OSError:
+        return False
+    return b'"schema_version"' in ends and b'"mrv-bundle/' not in ends
 
 
 def verify_record_file(

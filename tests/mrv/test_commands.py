@@ -59,6 +59,24 @@ def test_one_digit_is_enough(mrv, record, config):
     assert mrv("verify", record, "--config", config).exit_code == 5
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'{"mrv_id":"a","schema_version":"1.0","schema_version":"1.0"}', "appears twice"),
+        (b'{"mrv_id":"' + b"a" * 10_000_000 + b'","schema_version":"1.0"}', "more than the 8388608 bytes"),
+        (b'{"mrv_id":"a","schema_version":"9.0"}', "schema version '9.0'"),
+        (b'{"mrv_id":"a","schema_version":"1.0"', "error"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_one_line(mrv, tmp_path, config, data, said):
+    path = tmp_path / "record.json"
+    path.write_bytes(data)
+    done = mrv("verify", path, "--config", config)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert said in done.stderr.splitlines()[0]
+
+
 def test_a_changed_sample_is_located(mrv, record, config):
     place = samples_path(record)
     place.write_bytes(place.read_bytes().replace(b"4500,1000,7002", b"4500,1000,1002"))
