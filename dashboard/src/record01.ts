@@ -101,7 +101,7 @@ function dumped(value: unknown): string {
 
 function asciiText(value: string): string {
   const escape = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return JSON.stringify(value).replace(/[\u0080-\uffff]/g, escape);
+  return JSON.stringify(value).replace(/[\u007f-\uffff]/g, escape);
 }
 
 /** Python's `repr` of a float: the same digits as ECMAScript's, and an exponent below 1e-4 and from 1e16 on. */

@@ -46,8 +46,8 @@ class Gate:
     """Stands before a node: lets pages of other origins in, as a public node does, and answers wrongly where told to.
 
     Attributes:
-        lie: Takes the method, the parameters and the node's answer, and returns what is answered instead; bytes are sent
-            as they are.
+        lie: Takes the method, the parameters and the node's answer, and returns what is answered instead; bytes are
+            sent as they are.
     """
 
     def __init__(self, node_url: str) -> None:
