@@ -42,6 +42,16 @@ function policy(script: string, style: string): string {
   ].join("; ");
 }
 
+/** The licences of what others wrote and the page contains, as their terms ask. */
+function licences(): string {
+  const texts = ["@noble/curves", "@noble/hashes"].map((name) => {
+    const text = readFileSync(resolve(here, "node_modules", name, "LICENSE"), "utf8").trim();
+    if (text.includes("--")) throw new Error(`the licence of ${name} would end a comment`);
+    return `${name}\n\n${text}`;
+  });
+  return `<!--\nThis page contains parts of:\n\n${texts.join("\n\n")}\n-->`;
+}
+
 /** Puts script and style into the page, so that it is one file: it opens from a disk, and its hash says all of it. */
 function oneFile(): Plugin {
   return {
@@ -62,7 +72,7 @@ function oneFile(): Plugin {
         .replace(/\s*<script type="module"[^>]*><\/script>/, "")
         .replace(/\s*<link rel="stylesheet"[^>]*>/, "")
         .replace("<!-- policy -->", () => `<meta http-equiv="Content-Security-Policy" content="${policy(code, css)}">`)
-        .replace("</head>", () => `  <style>${css}</style>\n  </head>`)
+        .replace("</head>", () => `  <style>${css}</style>\n    ${licences()}\n  </head>`)
         .replace("</body>", () => `  <script type="module">${code}</script>\n  </body>`);
       page.source = html;
       delete bundle[script.fileName];

@@ -1898,10 +1898,11 @@ function readOptions(found) {
 }
 
 export {
-  CannotCheck, JsonReader, MAX_BUNDLE_BYTES, REGISTRY_CODE_HASHES, Usage, Wrong, anything, batchProof, canonicalBytes,
-  checkBatchProof, combine, constant, demand, digest, examine, fromHex, hex, integer, keccak256, leafHash, list, mapping, nodeHash,
-  object, oneOf, orNull, parseJson, readOptions, receipt, record, rootFromInclusion, same, secondsText, sha256, short, text,
-  time, utf8, verifyBundle, worst,
+  CannotCheck, JsonReader, MAX_BUNDLE_BYTES, REGISTRY_CODE_HASHES, Usage, Wrong, anything, batchProof,
+  canonicalBytes, checkBatchProof, checkInclusionProof, combine, constant, demand, digest, examine, fromHex, hex,
+  inclusionProof, integer, keccak256, leafHash, list, mapping, nodeHash, object, oneOf, orNull, parseJson,
+  readOptions, receipt, record, rootFromInclusion, same, secondsText, sha256, short, text, time, utf8, verifyBundle,
+  worst,
 };
 
 // --- the command line -------------------------------------------------------------------------------------------

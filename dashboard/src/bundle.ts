@@ -2,11 +2,11 @@
 
 /** Verification of a bundle: everything that needs no network by verify_bundle.mjs, and the connected chain's word. */
 
-import { type BundleResult, type Json, type Trusted, combine, digest, mapping, object, parseJson, receipt, verifyBundle, worst } from "verify-bundle";
+import { type BundleResult, type Json, type Trusted, type Verdict, combine, digest, mapping, object, parseJson, receipt, verifyBundle, worst } from "verify-bundle";
 
 import { askChain } from "./asking.ts";
 import type { Registry } from "./registry.ts";
-import type { NetworkCheck, Report } from "./report.ts";
+import { type NetworkCheck, type Report, WORDS } from "./report.ts";
 import type { GivenFile } from "./verify.ts";
 
 export interface BundleReport extends Report {
@@ -36,12 +36,17 @@ export async function verifyGivenBundle({ name, bytes }: GivenFile, trusted: Tru
   const verdicts = networks.map((check) => check.verdict);
   const isWrong = steps.slice(0, 5).some((step) => step.verdict === "TAMPERED");
   const verdict = isWrong ? "TAMPERED" : combine(verdicts, []);
-  const inWords = networks.map((check) => `${check.network}: ${check.verdict}`).join(", ");
+  const inWords = wordsOf(networks);
   const detail = asked.length > 0 ? inWords : "no network was asked";
   const decided = steps.map((step) => {
     if (step.number === 7) return { ...step, verdict: worst(asked), detail };
+    if (step.number === 6) return { ...step, detail: wordsOf(result.networks) };
     return step.number === 8 ? { ...step, verdict } : step;
   });
-  const summary = isWrong || asked.length === 0 ? result.summary : inWords;
+  const summary = isWrong ? result.summary : inWords;
   return { verdict, summary, steps: decided, findings: [], networks, facts, value };
+}
+
+function wordsOf(networks: { network: string; verdict: Verdict }[]): string {
+  return networks.length === 0 ? "the bundle has no receipt" : networks.map(({ network, verdict }) => `${network}: ${WORDS[verdict]}`).join(", ");
 }

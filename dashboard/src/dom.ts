@@ -28,6 +28,11 @@ function append(parent: Element, children: Child[]): void {
   }
 }
 
+/** Put something into a box that scrolls where the page is narrow, and that keys reach then. */
+export function scrolling(label: string, content: HTMLElement | SVGElement): HTMLElement {
+  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, content);
+}
+
 /** The element of the page with this id. */
 export function byId<T extends HTMLElement>(id: string): T {
   return document.getElementById(id) as T;

@@ -94,7 +94,7 @@ function remember(): void {
 }
 
 async function take(chosen: File[]): Promise<void> {
-  const mine = ++latest;
+  const mine = begin("Reading the files.");
   try {
     const found = await sorted(chosen);
     if (mine !== latest) return;
@@ -110,6 +110,7 @@ async function take(chosen: File[]): Promise<void> {
     listFiles();
   }
   if (files.size > 0) await verify();
+  else changed();
 }
 
 /** Tell files apart. One that cannot be read, and that came with receipts, is the record that they are of. */
@@ -174,10 +175,15 @@ function indicate(state: "on" | "off" | "failed", said: string): void {
   byId("connected").textContent = visible(said);
 }
 
-async function verify(): Promise<void> {
-  const mine = ++latest;
+/** Take away what is shown, which is about other input from now on, and return the number of this question. */
+function begin(said: string): number {
   byId("result").replaceChildren();
-  showVerdict("BUSY", "Computing hashes, asking the chain.");
+  showVerdict("BUSY", said);
+  return ++latest;
+}
+
+async function verify(): Promise<void> {
+  const mine = begin("Computing hashes, asking the chain.");
   await new Promise((resolve) => setTimeout(resolve)); // let the browser show it
   try {
     const [verdict, summary, sections] = await found();
@@ -221,10 +227,12 @@ function trustedFacts(): Trusted {
   return readOptions({ "--block": blocks, "--log-key": keys, "--min-work": [], "--root": [], "--network": [] }).trusted;
 }
 
+/** What every verdict rests on that no check here can show. */
 function assumptions(registry: Registry | null): string[] {
-  const used = [...linked].filter((name) => name !== "id" && registry !== null);
-  if (used.length === 0) return [];
-  return [`whoever made the link to this page: it chose ${used.join(", ")}. Compare them with a source of your own`];
+  if (registry === null) return [];
+  const used = [...linked].filter((name) => name !== "id");
+  const link = `whoever made the link to this page: it chose ${used.join(", ")}. Compare them with a source of your own`;
+  return ["the node that was asked: it could deny what is there, and claim what is not", ...(used.length > 0 ? [link] : [])];
 }
 
 function fail(error: unknown): void {

@@ -4,7 +4,7 @@
 
 import { type Json, hex, short } from "verify-bundle";
 
-import { element, svg } from "./dom.ts";
+import { element, scrolling, svg } from "./dom.ts";
 import type { Ranks, Samples } from "./record.ts";
 import type { RecordReceipts } from "./receipts.ts";
 
@@ -39,8 +39,8 @@ export function bundlePath(value: Map<string, Json>): HTMLElement {
     const label = short(text(proof, "path"), 60);
     stops.push({ name: `${text(proof, "kind")} ${label}`, value: text(proof, "digest"), siblings: hashes(steps[0]) });
     steps.forEach((step, i) => {
-      const name = text(step, "label") === "" ? "the run's three branches" : short(text(step, "label"), 40);
-      const place = `${name}: child ${text(step, "index")} of ${text(step, "size")}`;
+      const name = text(step, "label") === "" ? "the run" : short(text(step, "label"), 30);
+      const place = `${name}, of which it is child ${text(step, "index")} of ${text(step, "size")}`;
       stops.push({ name: place, value: "", siblings: hashes(steps[i + 1]) });
     });
   }
@@ -74,7 +74,8 @@ function drawn(stops: Stop[]): HTMLElement {
   });
   const label = `From below: ${stops.map(({ name }) => name).join("; then ")}`;
   const picture = svg("svg", { viewBox: `0 0 ${width} ${stops.length * step}`, role: "img", "aria-label": label }, ...rows);
-  return element("figure", {}, element("figcaption", {}, "The way up to what is anchored"), picture);
+  const title = "The way up to what is anchored";
+  return element("figure", {}, element("figcaption", {}, title), scrolling(title, picture));
 }
 
 function shortened(text: string, length: number): string {

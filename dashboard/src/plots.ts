@@ -2,7 +2,7 @@
 
 /** Pictures of a record's numbers, as SVG. What they show is in the tables and lists beside them, too. */
 
-import { element, svg } from "./dom.ts";
+import { element, scrolling, svg } from "./dom.ts";
 import type { Component, MrvRecord } from "./record.ts";
 import type { SampleFile } from "./samples.ts";
 
@@ -76,8 +76,8 @@ export function energyPlot({ energy }: MrvRecord): HTMLElement {
   return figure("Energy by component", svg("svg", box, ...rows));
 }
 
-function figure(title: string, ...content: (HTMLElement | SVGElement)[]): HTMLElement {
-  return element("figure", {}, element("figcaption", {}, title), ...content);
+function figure(title: string, picture: SVGElement, ...legend: HTMLElement[]): HTMLElement {
+  return element("figure", {}, element("figcaption", {}, title), scrolling(title, picture), ...legend);
 }
 
 function picture(label: string, ...content: SVGElement[]): SVGElement {

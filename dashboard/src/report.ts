@@ -4,6 +4,16 @@
 
 import { type NetworkResult, type Step, type Verdict, worst } from "verify-bundle";
 
+/** How people write a verdict. */
+export const WORDS: Record<Verdict, string> = {
+  VALID: "VALID",
+  TAMPERED: "TAMPERED",
+  DISAGREE: "CONTRADICTS ITSELF",
+  NOT_FOUND: "NOT FOUND",
+  PENDING: "PENDING",
+  UNREACHABLE: "COULD NOT CHECK",
+};
+
 /** Something that is wrong, as exact as the evidence allows. */
 export interface Finding {
   verdict: Verdict;
@@ -55,7 +65,7 @@ export class Steps {
 
   /** Close a step with how often each verdict came. */
   count(name: string, verdicts: Verdict[], none: string): void {
-    const counts = [...new Set(verdicts)].map((verdict) => `${verdicts.filter((each) => each === verdict).length} ${verdict}`);
+    const counts = [...new Set(verdicts)].map((verdict) => `${verdicts.filter((each) => each === verdict).length} ${WORDS[verdict]}`);
     this.add(name, worst(verdicts), counts.length > 0 ? counts.join(", ") : none);
   }
 }

@@ -5,23 +5,23 @@
 import { type Json, type Step, type Verdict, parseJson } from "verify-bundle";
 
 import type { BundleReport } from "./bundle.ts";
-import { byId, element, visible } from "./dom.ts";
+import { byId, element, scrolling, visible } from "./dom.ts";
 import { bundlePath, recordPath } from "./paths.ts";
 import { energyPlot, epochPlot, grams, kwh, powerPlot, seconds } from "./plots.ts";
 import type { Registered } from "./registry.ts";
-import type { Finding, NetworkCheck } from "./report.ts";
+import { type Finding, type NetworkCheck, WORDS } from "./report.ts";
 import type { RecordReport } from "./verify.ts";
 
 /** A verdict, or what the page says where there is none. */
 export type Shown = Verdict | "REGISTERED" | "UNREADABLE" | "BUSY" | "NONE";
 
 const LOOKS: Record<Shown, [icon: string, words: string]> = {
-  VALID: ["\u2713", "VALID"],
-  TAMPERED: ["\u2717", "TAMPERED"],
-  DISAGREE: ["\u2260", "CONTRADICTS ITSELF"],
-  NOT_FOUND: ["?", "NOT FOUND"],
-  PENDING: ["\u29d6", "PENDING"],
-  UNREACHABLE: ["\u26a0", "COULD NOT CHECK"],
+  VALID: ["\u2713", WORDS.VALID],
+  TAMPERED: ["\u2717", WORDS.TAMPERED],
+  DISAGREE: ["\u2260", WORDS.DISAGREE],
+  NOT_FOUND: ["?", WORDS.NOT_FOUND],
+  PENDING: ["\u29d6", WORDS.PENDING],
+  UNREACHABLE: ["\u26a0", WORDS.UNREACHABLE],
   REGISTERED: ["\u2139", "REGISTERED, NOT COMPARED"],
   UNREADABLE: ["\u2298", "CANNOT BE READ"],
   BUSY: ["\u2026", "CHECKING"],
@@ -110,13 +110,12 @@ function recordFacts({ record, hash, mrvId, networks }: RecordReport): [string, 
 }
 
 function stepsSection(steps: Step[], findings: Finding[]): HTMLElement {
-  const rows = steps.map(({ name, verdict, detail }) => element("tr", {}, element("td", {}, tag(verdict)), element("td", {}, name), element("td", {}, detail)));
+  const rows = steps.map(({ name, verdict, detail }) => [tag(verdict), name, detail]);
   const wrong = findings.slice(0, MOST_ROWS).map(({ verdict, place, message, expected, computed }) => [
-    LOOKS[verdict][1], place, message, expected ?? "", computed ?? "",
+    tag(verdict), place, message, expected ?? "", computed ?? "",
   ]);
-  const list = wrong.length === 0 ? [] : [element("h3", {}, "What is wrong"), table(["", "Where", "What", "Stated", "Computed"], wrong)];
-  const head = element("thead", {}, element("tr", {}, ...["Result", "Step", "Detail"].map((name) => element("th", { scope: "col" }, name))));
-  return section("What was checked", element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Steps" }, element("table", {}, head, element("tbody", {}, ...rows))), ...list);
+  const list = wrong.length === 0 ? [] : [element("h3", {}, "What is wrong"), table(["Result", "Where", "What", "Stated", "Computed"], wrong)];
+  return section("What was checked", table(["Result", "Step", "Detail"], rows), ...list);
 }
 
 function networksSection(networks: NetworkCheck[]): HTMLElement {
@@ -176,8 +175,8 @@ function facts(rows: [string, string | null | undefined][]): HTMLElement {
   return element("dl", {}, ...known.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value!)]));
 }
 
-function table(names: string[], rows: string[][]): HTMLElement {
-  const head = element("thead", {}, element("tr", {}, ...names.map((name) => (name === "" ? element("td") : element("th", { scope: "col" }, name)))));
+function table(names: string[], rows: (string | HTMLElement)[][]): HTMLElement {
+  const head = element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name))));
   const body = element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))));
-  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": names.filter((name) => name !== "").join(", ") }, element("table", {}, head, body));
+  return scrolling(names.join(", "), element("table", {}, head, body));
 }

@@ -104,6 +104,8 @@ declare module "verify-bundle" {
   export const receipt: Reader<Receipt>;
   export const text: Reader<string>;
   export const time: Reader<string>;
+  export const inclusionProof: Reader<{ root: Digest }>;
+  export function checkInclusionProof(proof: { root: Digest }, root: Digest): void;
   export function checkBatchProof(proof: BatchProof, root: Digest): void;
   export function combine(required: Verdict[], others: Verdict[]): Verdict;
   export function examine(network: string, one: Receipt, commitment: Digest, trusted: Trusted): NetworkResult;

@@ -121,10 +121,8 @@ class Dashboard:
 
     def give(self, *files: Path | tuple[str, bytes]) -> str:
         """Choose files and return the verdict, as it is named everywhere else."""
-        chosen: list[Any] = [
-            each if isinstance(each, Path) else {"name": each[0], "mimeType": "text/plain", "buffer": each[1]}
-            for each in files
-        ]
+        named = [(each.name, each.read_bytes()) if isinstance(each, Path) else each for each in files]
+        chosen: list[Any] = [{"name": name, "mimeType": "text/plain", "buffer": data} for name, data in named]
         self.page.set_input_files("#file", chosen)
         return self.verdict()
 

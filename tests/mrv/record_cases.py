@@ -232,7 +232,8 @@ def _first_version_texts() -> Iterator[str]:
 def _first_version(number: str, name: str, more: str = "") -> str:
     return (
         f'{{"schema_version": "0.1", "mrv_id": "MRV-1", "experiment": {{"experiment_name": "{name}", '
-        f'"model_name": "m", "dataset_name": "d"}}, "training": {{"epochs": 90, "batch_size": null, "framework": "PyTorch"}}, "hardware": '
+        f'"model_name": "m", "dataset_name": "d"}}, "training": {{"epochs": 90, '
+        f'"batch_size": null, "framework": "PyTorch"}}, "hardware": '
         f'{{"gpu_type": "None", "num_gpus": 0, "cpu_type": "c", "ram_gb": {number}{more}}}, "energy_emissions": '
         f'{{"measurement_tool": "CodeCarbon", "energy_kwh": {number}, "co2_kg": null, "duration_seconds": {number}}}, '
         f'"timestamps": {{"start_time": "2026-01-11T08:00:00+02:00", "end_time": "2026-01-11T08:00:01.5Z"}}}}'
@@ -339,7 +340,7 @@ REFUSED_SAMPLES: list[tuple[str, str]] = [
 
 
 def verdicts() -> Json:
-    """Return what was registered under an id, whose word counts, and what a verifier of the file must say (docs/mrv.md)."""
+    """Return what was registered under an id, whose word counts, and a verifier's verdict on the file (docs/mrv.md)."""
     return {
         "description": "Registrations of one id in MRVRegistry, in order: by whom, of this file or another one.",
         "cases": [

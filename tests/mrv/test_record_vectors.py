@@ -12,8 +12,8 @@ import pytest
 from mrv_core.errors import FormatError
 from mrv_core.hashing import Digest
 from mrv_core.models import Receipt
-from mrv_core.mrv.record import MrvRecord, generate_mrv_id
 from mrv_core.mrv.recompute import check_numbers, check_samples
+from mrv_core.mrv.record import MrvRecord, generate_mrv_id
 from mrv_core.mrv.samples import parse_samples
 from mrv_core.mrv.storage import RecordReceipts, write_receipts
 from mrv_core.mrv.verification import read_record
