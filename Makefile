@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo devnet demo-devnet test check lint types imports bench faults vectors contracts contracts-test node-programs clean
+.PHONY: help demo devnet demo-devnet test check lint types imports bench faults vectors contracts contracts-test dashboard node-programs clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,11 +52,18 @@ contracts-test: node-programs ## Fuzz the contracts as long as before a release
 contracts: tests/node/node_modules/.installed ## Compile the contracts into their committed artifacts
 	node contracts/compile.mjs
 
-node-programs: tests/node/node_modules/.installed $(VENV)/.dev ## Install the compilers and nodes that the tests run
+dashboard: dashboard/node_modules/.installed ## Build the dashboard into the page that the package ships
+	cd dashboard && npm run --silent build
+
+node-programs: tests/node/node_modules/.installed dashboard/node_modules/.installed $(VENV)/.dev ## Install the compilers and nodes that the tests run
 	$(BIN)/python -m mrv_devnet.programs
 
 tests/node/node_modules/.installed: tests/node/package.json tests/node/package-lock.json
 	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+dashboard/node_modules/.installed: dashboard/package.json dashboard/package-lock.json
+	cd dashboard && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
 $(BIN)/python:
@@ -83,4 +90,4 @@ $(VENV)/.bench: $(VENV)/.dev
 
 clean: ## Remove what the targets above made
 	! [ -x $(BIN)/mrv ] || $(BIN)/mrv devnet down
-	rm -rf $(VENV) .devnet tests/node/node_modules contracts/build artifacts
+	rm -rf $(VENV) .devnet tests/node/node_modules dashboard/node_modules contracts/build artifacts

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Write the project's own test vectors into tests/vectors: the same bytes every time.
 
-The values come from the slow oracles in tests/oracles.py and tests/digests, which follow the text of the standards
-and of docs/spec, never from the product. Run it after a change of a specification; a test fails where files and
-oracles disagree.
+The values come from the slow oracles in tests/oracles.py, tests/digests and tests/mrv, which follow the text of the
+standards and of docs/spec, never from the product. Run it after a change of a specification; a test fails where files
+and oracles disagree.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "digests")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "digests"), str(ROOT / "tests" / "mrv")]
 
 import oracles  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
+import record_cases  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
 import vector_cases  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
 
 Json = dict[str, Any]
@@ -430,6 +431,8 @@ VECTORS: dict[str, Callable[[], Json]] = {
     "digests.json": vector_cases.cases,
     "merkle.json": merkle,
     "provenance_tree.json": provenance_tree,
+    "records.json": record_cases.records,
+    "verdicts.json": record_cases.verdicts,
 }
 
 if __name__ == "__main__":

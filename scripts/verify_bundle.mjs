@@ -7,13 +7,14 @@
 //   node verify_bundle.mjs results.mrv.json --block eip155:1:0x… --log-key name+id+key --min-work 76 --root sha256:…
 //   node verify_bundle.mjs --json a.mrv.json b.mrv.json      one JSON line a file
 //
+// What stands above the command line needs nothing but the two modules imported here, so that the dashboard takes it
+// as it is, with its own in their place (dashboard/vite.config.ts).
+//
 // Node.js 18 or newer. Exit status: 0 valid, 1 tampered or disagree, 2 usage, 3 pending, 4 could not check,
 // 5 not found; of several files the first of 1, 2, 5, 4, 3, 0 that any of them has.
 
+import { Buffer } from "node:buffer";
 import { createHash, createPublicKey, verify as verifySignature } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
-import { basename } from "node:path";
-import process from "node:process";
 
 const MAX_BUNDLE_BYTES = 4 * 1024 * 1024;
 const MAX_JSON_BYTES = 64 * 1024 * 1024;
@@ -440,11 +441,16 @@ class JsonReader {
     const isInteger = match[1] === undefined && match[2] === undefined;
     // Beyond 2^53-1 an integer is read only where its digits are what RFC 8785 writes for a double.
     if (isInteger && !Number.isSafeInteger(value) && String(value) !== match[0]) this.fail("integer beyond 2^53-1");
+    return this.numeric(value, isInteger && Number.isSafeInteger(value));
+  }
+
+  /** What a number becomes; who has to tell 32 from 32.0 makes something else of it. */
+  numeric(value) {
     return value;
   }
 }
 
-function parseJson(bytes, what, maxBytes = MAX_JSON_BYTES) {
+function parseJson(bytes, what, maxBytes = MAX_JSON_BYTES, Reader = JsonReader) {
   demand(bytes.length <= maxBytes, `${what}: ${bytes.length} bytes is more than the ${maxBytes} allowed`);
   let text;
   try {
@@ -452,7 +458,7 @@ function parseJson(bytes, what, maxBytes = MAX_JSON_BYTES) {
   } catch {
     throw new Wrong(`${what}: not UTF-8`);
   }
-  return new JsonReader(text, what).read();
+  return new Reader(text, what).read();
 }
 
 /** RFC 8785. Names are sorted by UTF-16 code units, which is how JavaScript compares text. */
@@ -678,8 +684,8 @@ function checkBatchProof(proof, root) {
 // --- what an examiner returns -----------------------------------------------------------------------------------
 
 /** What a receipt shows by itself; `remaining` says what only a network or the verifier's own knowledge can settle. */
-function shown(receipt, { state = receipt.state, block = null, time: blockTime = null, remaining = [], trusts = [] }) {
-  return { state, block_hash: block, block_time: blockTime, remaining, trusts };
+function shown(receipt, { state = receipt.state, block = null, time: blockTime = null, remaining = [], trusts = [], facts = {} }) {
+  return { state, block_hash: block, block_time: blockTime, remaining, trusts, facts };
 }
 
 function checkClaims(receipt, expected) {
@@ -1127,7 +1133,10 @@ function examineOtsClaims(receipt, evidence, claims) {
 
 // Code hashes of every released version of the contract MLProvenance.
 const CODE_HASHES = new Set(["82c6c9febae5c1b123ef32d90ed9c0edad676b6a5d20db218abf9ed3dcf556eb"]);
+// And of the contract MRVRegistry.
+const REGISTRY_CODE_HASHES = new Set(["2cab374050b2c5e1ac7edb6219507977ef8dc575823760e215e2e1e9272ea5e0"]);
 const STORE_HASH = keccak256("storeHash(bytes32,string)").subarray(0, 4);
+const REGISTER_MRV = keccak256("registerMRV(string,bytes32)").subarray(0, 4);
 const HASH_SUBMITTED = keccak256("HashSubmitted(bytes32,address,string,uint256)");
 const EMPTY_TRIE = keccak256(Buffer.of(0x80));
 const LAST_SECOND = 253402300799n; // 9999-12-31
@@ -1277,19 +1286,27 @@ function parseEthereumHeader(evidence) {
 }
 
 /** The storage root of the account at an address, which must have the contract's code. */
-function contractStorage(header, contract, proof) {
+function contractStorage(header, contract, proof, codeHashes = CODE_HASHES, name = "MLProvenance") {
   const account = present("contract", trieValue(header.stateRoot, keccak256(contract), proof));
   const [, , storageRoot, codeHash] = rlpList(decodeRlp(account), "account", 4);
-  const known = CODE_HASHES.has(hex(rlpBytes(codeHash, "code hash")));
-  demand(known, "the code at the contract's address is not that of MLProvenance");
+  const known = codeHashes.has(hex(rlpBytes(codeHash, "code hash")));
+  demand(known, `the code at the contract's address is not that of ${name}`);
   return rlpBytes(storageRoot, "storage root", 32);
 }
 
 /** The record `_submissions[submitter][root]`, not younger than the block in whose state it is. */
 function submission(header, storageRoot, submitter, root, proof) {
   const inner = keccak256(Buffer.alloc(12), submitter, Buffer.alloc(32));
-  const value = present("record", trieValue(storageRoot, keccak256(keccak256(root, inner)), proof));
-  const word = rlpInteger(decodeRlp(value), "record");
+  return datedRecord(header, storageWord(storageRoot, keccak256(root, inner), proof));
+}
+
+/** A word of storage that is not zero, as a BigInt. */
+function storageWord(storageRoot, slot, proof) {
+  return rlpInteger(decodeRlp(present("record", trieValue(storageRoot, keccak256(slot), proof))), "record");
+}
+
+/** Time and block of a record, out of its word: not younger than the block in whose state it is. */
+function datedRecord(header, word) {
   const first = { timestamp: word & ((1n << 64n) - 1n), number: word >> 64n };
   const older = first.number <= header.number && first.timestamp <= header.timestamp;
   demand(older, "the contract's record is younger than the block it is in");
@@ -1376,7 +1393,44 @@ function showState(receipt, commitment) {
   const remaining = [];
   if (first.number !== header.number) remaining.push(`that the record is of ${recorded}, block ${first.number}`);
   if (commitment.algorithm !== "sha256") remaining.push(`that the 32 bytes are a ${commitment.algorithm} digest`);
-  return { header, time: recorded, remaining };
+  return { header, time: recorded, remaining, facts: { submitter: `0x${hex(evidence.submitter)}` } };
+}
+
+const registryEvidence = (value) =>
+  record(value, "evidence", {
+    format: constant("mrv-evidence-ethereum-registry/1"), ...headerFields, contract: zeroX, submitter: zeroX, mrv_id: text,
+    account_proof: proofNodes, hash_proof: proofNodes, time_proof: proofNodes, id_proof: proofNodes,
+  });
+
+const word = (value) => Buffer.from(value.toString(16).padStart(64, "0"), "hex");
+const zeroX20 = (value) => `0x${value.toString(16).padStart(40, "0")}`;
+
+function showRegistry(receipt, commitment) {
+  const evidence = registryEvidence(receipt.evidence);
+  demand(commitment.algorithm === "sha256", "MRVRegistry keeps SHA-256 hashes");
+  const header = parseEthereumHeader(evidence);
+  const addresses = evidence.contract.length === 20 && evidence.submitter.length === 20;
+  demand(addresses, "an address in the evidence has not 20 bytes");
+  demand(/^[!-~]{1,128}$/.test(evidence.mrv_id), "the evidence names an id that MRVRegistry does not take");
+  const codes = REGISTRY_CODE_HASHES;
+  const storageRoot = contractStorage(header, evidence.contract, evidence.account_proof, codes, "MRVRegistry");
+  const key = keccak256(utf8(evidence.mrv_id));
+  const slot = keccak256(key, keccak256(Buffer.alloc(12), evidence.submitter, word(0n)));
+  const held = word(storageWord(storageRoot, slot, evidence.hash_proof));
+  demand(same(held, commitment.bytes), `what is registered as ${evidence.mrv_id} is sha256:${hex(held)}`);
+  const timeSlot = word(BigInt(`0x${hex(slot)}`) + 1n);
+  const first = datedRecord(header, storageWord(storageRoot, timeSlot, evidence.time_proof));
+  const entry = storageWord(storageRoot, keccak256(key, word(1n)), evidence.id_proof);
+  const facts = {
+    contract: `0x${hex(evidence.contract)}`,
+    submitter: `0x${hex(evidence.submitter)}`,
+    mrv_id: evidence.mrv_id,
+    first_submitter: zeroX20(entry & ((1n << 160n) - 1n)),
+    submitters: Number((entry >> 160n) & ((1n << 64n) - 1n)),
+  };
+  const recorded = secondsText(new Date(Number(first.timestamp) * 1000));
+  const older = `that the record is of ${recorded}, block ${first.number}`;
+  return { header, time: recorded, remaining: first.number === header.number ? [] : [older], facts };
 }
 
 function showCalldata(receipt, commitment) {
@@ -1386,16 +1440,18 @@ function showCalldata(receipt, commitment) {
   const raw = present("transaction", trieValue(header.transactionsRoot, key, evidence.transaction_proof));
   const transaction = parseEthereumTransaction(raw);
   demand(statedByData(transaction.input) === commitment.text, "the transaction's data are not this commitment");
-  demand(same(transaction.to, senderOf(transaction)), "the transaction was not sent by its receiver to itself");
+  const sender = senderOf(transaction);
+  demand(same(transaction.to, sender), "the transaction was not sent by its receiver to itself");
   demand(receipt.reference === `0x${hex(keccak256(raw))}`, "the evidence is about another transaction");
   demand(receipt.network_id === `eip155:${transaction.chainId}`, "the transaction is bound to another chain");
-  return { header, time: header.time, remaining: [] };
+  return { header, time: header.time, remaining: [], facts: { submitter: `0x${hex(sender)}` } };
 }
 
 const ETHEREUM_FORMATS = new Map([
   ["mrv-evidence-ethereum/1", showEmbedded],
   ["mrv-evidence-ethereum-state/1", showState],
   ["mrv-evidence-ethereum-calldata/1", showCalldata],
+  ["mrv-evidence-ethereum-registry/1", showRegistry],
 ]);
 
 function examineEthereum(receipt, commitment, trusted) {
@@ -1407,10 +1463,10 @@ function examineEthereum(receipt, commitment, trusted) {
   demand(receipt.embedded ? embedded : notEmbedded, "the receipt is not clear about whether its chain is embedded");
   if (receipt.evidence.size === 0 || format === PENDING_FORMAT) return examineWaiting(receipt, commitment);
   demand(ETHEREUM_FORMATS.has(format), "the evidence has a format that this version does not know");
-  const { header, time: blockTime, remaining } = ETHEREUM_FORMATS.get(format)(receipt, commitment);
+  const { header, time: blockTime, remaining, facts } = ETHEREUM_FORMATS.get(format)(receipt, commitment);
   demand(receipt.block_time === blockTime, `the receipt's block time is not the one shown, ${blockTime}`);
   const block = hex(header.hash);
-  const found = { block, time: blockTime, remaining };
+  const found = { block, time: blockTime, remaining, facts };
   if (trusted.blocks.includes(block)) return shown(receipt, { ...found, trusts: [`block 0x${block}`] });
   const where = receipt.embedded ? "the embedded chain of the folder it was made in" : receipt.network_id;
   return shown(receipt, { ...found, remaining: [`that block 0x${block} (${header.number}) is in ${where}`, ...remaining] });
@@ -1423,14 +1479,18 @@ const pendingEvidence = (value) => record(value, "evidence", { format: constant(
 function examineWaiting(receipt, commitment) {
   const waits = receipt.state === "PENDING" && receipt.block_time === null;
   demand(waits, `the receipt claims to be ${receipt.state}, and has no evidence of a block`);
+  const facts = {};
   if (receipt.evidence.size > 0) {
     const raw = pendingEvidence(receipt.evidence).transaction;
     const { input, chainId } = parseEthereumTransaction(raw);
     demand(receipt.reference === `0x${hex(keccak256(raw))}`, "the evidence is about another transaction");
     demand(receipt.network_id === `eip155:${chainId}`, "the transaction is bound to another chain");
-    demand((statedByCall(input) ?? statedByData(input)) === commitment.text, "the transaction is about something else");
+    const registered = statedByRegistering(input);
+    const stated = statedByCall(input) ?? registered?.commitment ?? statedByData(input);
+    demand(stated === commitment.text, "the transaction is about something else");
+    if (registered !== null) facts.mrv_id = registered.id;
   }
-  return shown(receipt, { remaining: [`whether transaction ${receipt.reference} is in ${receipt.network_id}`] });
+  return shown(receipt, { remaining: [`whether transaction ${receipt.reference} is in ${receipt.network_id}`], facts });
 }
 
 /** The commitment in a call `storeHash(bytes32,string)` (Solidity ABI specification), or null. */
@@ -1440,6 +1500,16 @@ function statedByCall(data) {
   const size = number(data.subarray(68, 100));
   if (BigInt(data.length) !== 100n + ((size + 31n) / 32n) * 32n) return null;
   return commitmentOf(data.subarray(4, 36), data.subarray(100, 100 + Number(size)));
+}
+
+/** Id and commitment in a call `registerMRV(string,bytes32)` of an id that the contract takes, or null. */
+function statedByRegistering(data) {
+  const isCall = same(data.subarray(0, 4), REGISTER_MRV) && data.length >= 100;
+  if (!isCall || number(data.subarray(4, 36)) !== 64n) return null;
+  const size = number(data.subarray(68, 100));
+  if (BigInt(data.length) !== 100n + ((size + 31n) / 32n) * 32n) return null;
+  const id = data.subarray(100, 100 + Number(size)).toString("latin1");
+  return /^[!-~]{1,128}$/.test(id) ? { id, commitment: `sha256:${hex(data.subarray(36, 68))}` } : null;
 }
 
 /** The commitment in data that are nothing but the tag and 32 bytes, or null. */
@@ -1712,7 +1782,7 @@ function checkReceipts({ receipts, anchored }) {
 /** Step 6 for one receipt: its verdict, and what remains to be asked or trusted. */
 function examine(network, one, commitment, trusted) {
   const known = { network, driver: one.driver, network_id: one.network_id, reference: one.reference };
-  const open = { state: one.state, block_hash: null, block_time: null, trusts: [] };
+  const open = { state: one.state, block_hash: null, block_time: null, trusts: [], facts: {} };
   open.remaining = [`that ${one.reference} on ${one.network_id} is an anchor of ${commitment.text}`];
   const unchecked = one.state === "PENDING" ? "PENDING" : "UNREACHABLE";
   const examiner = EXAMINERS.get(one.driver);
@@ -1802,7 +1872,44 @@ function verifyBundle(bytes, name, options) {
   return { verdict, summary, ...facts, leaf, steps, networks };
 }
 
+/** What a verifier trusts, out of the words of `--block`, `--log-key`, `--min-work`, `--root` and `--network`. */
+function readOptions(found) {
+  const blocks = new Map(); // network id, or "" for any, to block hashes
+  for (const value of found["--block"]) {
+    const match = /^(?:([!-~]+):)?(?:0[xX])?([0-9a-fA-F]{64})$/.exec(value);
+    if (match === null) throw new Usage(`${short(value)} is no block hash`);
+    const [, network = "", block] = match;
+    blocks.set(network, [...(blocks.get(network) ?? []), block.toLowerCase()]);
+  }
+  const logKeys = [...new Set(found["--log-key"])].sort();
+  const formed = logKeys.every((value) => KEY_NAME.test(value.split("+", 1)[0]) && LOG_KEY.test(value));
+  if (!formed) throw new Usage("a --log-key is not of the form name+id+key");
+  const [work = null] = found["--min-work"].slice(-1);
+  const inRange = work === null || (/^[0-9]{1,3}$/.test(work) && Number(work) >= 1 && Number(work) <= 256);
+  if (!inRange) throw new Usage("--min-work is not a number from 1 to 256");
+  const [root = null] = found["--root"].slice(-1);
+  try {
+    if (root !== null) digest(root, "--root");
+  } catch (error) {
+    throw new Usage(error.message);
+  }
+  const networks = found["--network"].length > 0 ? [...new Set(found["--network"])] : null;
+  return { root, networks, trusted: { blocks, logKeys, minWork: work === null ? null : Number(work) } };
+}
+
+export {
+  CannotCheck, JsonReader, MAX_BUNDLE_BYTES, REGISTRY_CODE_HASHES, Usage, Wrong, anything, batchProof,
+  canonicalBytes, checkBatchProof, checkInclusionProof, combine, constant, demand, digest, examine, fromHex, hex,
+  inclusionProof, integer, keccak256, leafHash, list, mapping, nodeHash, object, oneOf, orNull, parseJson,
+  readOptions, receipt, record, rootFromInclusion, same, secondsText, sha256, short, text, time, utf8, verifyBundle,
+  worst,
+};
+
 // --- the command line -------------------------------------------------------------------------------------------
+
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { basename } from "node:path";
+import process from "node:process";
 
 const EXIT_CODES = { VALID: 0, TAMPERED: 1, DISAGREE: 1, PENDING: 3, UNREACHABLE: 4, NOT_FOUND: 5 };
 const USAGE_CODE = 2;
@@ -1833,30 +1940,6 @@ function parseArguments(words) {
   }
   if (files.length === 0) throw new Usage("name a bundle; see --help");
   return { files, asJson, ...readOptions(found) };
-}
-
-function readOptions(found) {
-  const blocks = new Map(); // network id, or "" for any, to block hashes
-  for (const value of found["--block"]) {
-    const match = /^(?:([!-~]+):)?(?:0[xX])?([0-9a-fA-F]{64})$/.exec(value);
-    if (match === null) throw new Usage(`${short(value)} is no block hash`);
-    const [, network = "", block] = match;
-    blocks.set(network, [...(blocks.get(network) ?? []), block.toLowerCase()]);
-  }
-  const logKeys = [...new Set(found["--log-key"])].sort();
-  const formed = logKeys.every((value) => KEY_NAME.test(value.split("+", 1)[0]) && LOG_KEY.test(value));
-  if (!formed) throw new Usage("a --log-key is not of the form name+id+key");
-  const [work = null] = found["--min-work"].slice(-1);
-  const inRange = work === null || (/^[0-9]{1,3}$/.test(work) && Number(work) >= 1 && Number(work) <= 256);
-  if (!inRange) throw new Usage("--min-work is not a number from 1 to 256");
-  const [root = null] = found["--root"].slice(-1);
-  try {
-    if (root !== null) digest(root, "--root");
-  } catch (error) {
-    throw new Usage(error.message);
-  }
-  const networks = found["--network"].length > 0 ? [...new Set(found["--network"])] : null;
-  return { root, networks, trusted: { blocks, logKeys, minWork: work === null ? null : Number(work) } };
 }
 
 /** Read at most one byte more than a bundle may have; never wait for a pipe or a device. */

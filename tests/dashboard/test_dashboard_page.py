@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: MIT
+"""Every verdict of the dashboard, in a browser, against a real chain: what the page says is what `mrv verify` says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboard.conftest import PAGE, ROOT, Dashboard, Gate, strangers
+from playwright.sync_api import Browser, BrowserContext
+
+from mrv_core.manager import BlockchainManager
+from mrv_core.mrv.record import generate_mrv_id
+from mrv_core.mrv.samples import SampleFile
+from mrv_core.mrv.storage import collect_receipts, receipts_path
+from tests.mrv.making import steady
+from tests.mrv.test_registry import Place, edited
+
+AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
+GOLDEN = ROOT / "tests" / "bundles" / "golden"
+
+
+@pytest.fixture(scope="module")
+def registered(place: Place) -> Path:
+    path = place.record(generate_mrv_id())
+    place.register(path)
+    return path
+
+
+def lines(file: SampleFile) -> bytes:
+    return b"".join(line + b"\n" for line in file.lines)
+
+
+def test_valid(dashboard: Dashboard, place: Place, gate: Gate, registered: Path) -> None:
+    assert dashboard.connect(place, gate).give(registered) == "VALID"
+    assert place.verify(registered).verdict == "VALID"
+    assert "Connected: development chain (chain 31337)." in dashboard.text
+    assert place.address.lower() in dashboard.text
+    assert "no submitter was named" in dashboard.text
+    dashboard.page.fill("#submitter", place.address)
+    assert dashboard.page.inner_text("#word") == "Nothing to verify yet", "what is shown is never of other input"
+    dashboard.page.click("#verify")
+    assert dashboard.verdict() == "VALID"
+    assert "no submitter was named" not in dashboard.text
+    assert not strangers(dashboard.requested, [gate.url])
+
+
+def test_one_digit_is_tampered(dashboard: Dashboard, place: Place, gate: Gate, registered: Path) -> None:
+    assert dashboard.connect(place, gate).give(edited(registered)) == "TAMPERED"
+    assert place.address.lower() in dashboard.summary
+    assert "energy.total_uwh" in dashboard.text
+
+
+def test_not_found_and_could_not_check_are_told_apart(dashboard: Dashboard, place: Place, gate: Gate) -> None:
+    path = place.record(generate_mrv_id())
+    assert dashboard.give(path) == "UNREACHABLE", "nobody was asked"
+    dashboard.connect(place, gate)
+    assert dashboard.verdict() == "NOT_FOUND"
+    assert dashboard.connect(place, gate, contract="0x" + "12" * 20).verdict() == "UNREACHABLE"
+    assert "there is no contract" in dashboard.summary
+    assert dashboard.connect(place, gate, contract=place.contract).verdict() == "UNREACHABLE"
+    assert "another contract than MRVRegistry" in dashboard.summary
+    assert dashboard.connect(place, gate, contract="").verdict() == "UNREACHABLE"
+
+
+def test_an_id_alone_is_looked_up_and_never_valid(
+    dashboard: Dashboard, place: Place, gate: Gate, registered: Path
+) -> None:
+    dashboard.page.fill("#id", registered.stem)
+    assert dashboard.connect(place, gate).verdict() == "REGISTERED"
+    assert place.address.lower() in dashboard.text
+    dashboard.page.fill("#id", generate_mrv_id())
+    dashboard.page.click("#verify")
+    assert dashboard.verdict() == "NOT_FOUND"
+
+
+def test_a_squatted_id(dashboard: Dashboard, place: Place, gate: Gate) -> None:
+    key, squatter = place.account()
+    honest = place.record(generate_mrv_id())
+    theirs = place.record(honest.stem, status="interrupted", interruption="KeyboardInterrupt")
+    place.register(theirs, key)
+    assert dashboard.connect(place, gate).give(honest) == "TAMPERED", (
+        "as far as anybody can know who names no submitter"
+    )
+    assert squatter.lower() in dashboard.summary
+    assert dashboard.connect(place, gate, submitter=place.address).verdict() == "NOT_FOUND"
+    assert "who is not expected to" in dashboard.text
+    place.register(honest)
+    for submitter in (place.address, ""):
+        assert dashboard.connect(place, gate, submitter=submitter).verdict() == "VALID"
+    assert squatter.lower() in dashboard.text
+    assert dashboard.connect(place, gate, submitter=place.address).give(theirs) == "TAMPERED"
+
+
+LIES: dict[str, Callable[[str, Any, Any], Any]] = {
+    "a page": lambda *_: b"<!doctype html><title>Sign in</title>",
+    "nothing": lambda *_: b"",
+    "a list": lambda *_: b"[]",
+    "another id": lambda *_: b'{"jsonrpc":"2.0","id":77,"result":"0x1"}',
+    "an error": lambda *_: json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"message": "<b>no</b>"}}).encode(),
+    "true": lambda *_: True,
+    "a long answer": lambda *_: b'"' + b"x" * 5_000_000 + b'"',
+    "ones": lambda method, _, answer: "0x" + "f" * (len(answer) - 2) if method == "eth_call" else answer,
+    "no events": lambda method, _, answer: [] if method == "eth_getLogs" else answer,
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_node_that_answers_nonsense(
+    dashboard: Dashboard, place: Place, gate: Gate, registered: Path, lie: str
+) -> None:
+    dashboard.connect(place, gate)
+    gate.lie = LIES[lie]
+    assert dashboard.give(registered) == "UNREACHABLE"
+
+
+def test_a_node_that_is_not_there_or_on_another_chain(
+    dashboard: Dashboard, place: Place, gate: Gate, registered: Path
+) -> None:
+    dashboard.connect(place, gate, rpc="http://127.0.0.1:9/").give(registered)
+    assert dashboard.verdict() == "UNREACHABLE"
+    assert "Not connected" in dashboard.page.inner_text("#connected")
+    dashboard.connect(place, gate, chain="1")
+    assert "and not on chain 1" in dashboard.page.inner_text("#connected")
+    dashboard.page.click("#verify")
+    assert dashboard.verdict() == "UNREACHABLE"
+    dashboard.connect(place, gate, rpc="ftp://127.0.0.1/", chain="")
+    assert "starts with http" in dashboard.page.inner_text("#connected")
+    assert dashboard.connect(place, gate).verdict() == "VALID"
+    gate.lie = lambda method, _, answer: "0x1" if method == "eth_chainId" else answer
+    dashboard.page.click("#verify")
+    assert dashboard.verdict() == "UNREACHABLE", "it changed its chain"
+
+
+def test_samples_locate_a_changed_line(dashboard: Dashboard, place: Place, gate: Gate, registered: Path) -> None:
+    samples = lines(steady(60))
+    assert dashboard.connect(place, gate).give(registered, ("a.samples.csv", samples)) == "VALID"
+    assert dashboard.page.locator("figure", has_text="Power over time").count() == 1
+    dashboard.photograph("valid-light")
+    changed = samples.replace(b"10500,1000,7001", b"10500,1000,7000")
+    assert changed != samples
+    assert dashboard.give(registered, ("a.samples.csv", changed)) == "TAMPERED"
+    assert re.search(r"samples line 10\b", dashboard.summary)
+    assert dashboard.page.locator("figure", has_text="Power over time").count() == 0
+    dashboard.photograph("tampered-light")
+
+
+def test_receipts_beside_the_record(dashboard: Dashboard, place: Place, gate: Gate, tmp_path: Path) -> None:
+    path = place.record(generate_mrv_id())
+    with BlockchainManager(place.config(place.key), base_dir=path.parent) as manager:
+        record = json.loads(path.read_bytes())
+        (outcome,) = manager.anchor(_hash(path), {"mrv_id": record["mrv_id"]}).values()
+        assert outcome.error is None
+        manager.flush()
+        collect_receipts(path.parent, manager.journal)
+    receipts = receipts_path(path)
+    assert dashboard.give(path, receipts) == "UNREACHABLE", "the evidence holds, and its block is nobody's word yet"
+    assert place.verify(path, offline=True).verdict == "UNREACHABLE"
+    block = json.loads(receipts.read_bytes())["receipts"]["ethereum"]["evidence"]["block_hash"]
+    dashboard.page.fill("#known", f"eip155:31337:{block}")
+    dashboard.page.click("#verify")
+    assert dashboard.verdict() == "VALID", "offline, by a block that the visitor knows"
+    assert not strangers(dashboard.requested, [])
+    dashboard.page.fill("#known", "")
+    assert dashboard.connect(place, gate).verdict() == "VALID"
+    assert dashboard.connect(place, gate, contract="").verdict() == "VALID"
+    stranger = "0x" + "34" * 20
+    assert dashboard.connect(place, gate, submitter=stranger).verdict() == "TAMPERED"
+    assert dashboard.give(edited(path), receipts) == "TAMPERED"
+    assert dashboard.give(("broken.json", path.read_bytes()[:-1]), receipts) == "TAMPERED"
+
+
+def test_a_bundle_verifies_without_any_network(dashboard: Dashboard) -> None:
+    bundle = next(iter(sorted(GOLDEN.rglob("*.mrv.json"))))
+    assert dashboard.give(bundle) == "UNREACHABLE"
+    assert "The root is in the batch" in dashboard.text
+    dashboard.photograph("bundle-light")
+    data = bundle.read_bytes()
+    place = data.index(b'"run_id":"') + 10
+    changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    assert dashboard.give(("changed.mrv.json", changed)) == "TAMPERED"
+    assert not strangers(dashboard.requested, [])
+
+
+def hostile(record: bytes) -> dict[str, bytes]:
+    """Return files that are no record, by what is wrong with them."""
+    return {
+        "deep": b'{"schema_version":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        "twice": record[:-1] + b',"mrv_id":"MRV-other"}',
+        "not UTF-8": record.replace(b"ResNet18", b"ResNet\xff8", 1),
+        "surrogate": record.replace(b"ResNet18", b"ResNet\\ud800", 1),
+        "large": record[:-1] + b',"x":"' + b"a" * (8 * 1024 * 1024) + b'"}',
+        "number": record.replace(b'"cpu_cores":20', b'"cpu_cores":9007199254740993', 1),
+        "nothing": b"",
+        "an array": b"[]",
+        "another format": b'{"format":"<img src=x onerror=alert(1)>"}',
+        "__proto__": record[:-1] + b',"__proto__":{"mrv_id":"x"}}',
+    }
+
+
+def test_hostile_files_are_refused_by_name(dashboard: Dashboard, place: Place, gate: Gate, registered: Path) -> None:
+    dashboard.connect(place, gate)
+    for name, data in hostile(registered.read_bytes()).items():
+        dashboard.page.click("#clear")
+        assert dashboard.give((f"{name}.json", data)) == "UNREADABLE", name
+        assert name in dashboard.summary
+    assert dashboard.page.evaluate("({}).mrv_id") is None
+
+
+SCRIPTS = (
+    "<script>window.hit=1</script>",
+    "<img src=x onerror='window.hit=1'>",
+    "<svg/onload=window.hit=1>",
+    "javascript:window.hit=1",
+    "\"'><iframe srcdoc='<script>parent.hit=1</script>'>",
+    "</pre></style></script><script>window.hit=1</script>",
+    "\u202egnp.exe\u200b\x1b[31m\x00",
+)
+
+
+def test_text_from_records_is_only_ever_text(dashboard: Dashboard, place: Place, gate: Gate) -> None:
+    text = " ".join(SCRIPTS)
+    record_id = "<img/src=x/onerror=window.hit=1>"[:128]
+    path = place.folder / "hostile.json"
+    made = place.record(
+        generate_mrv_id(),
+        experiment=dict.fromkeys(("experiment_name", "model_name", "dataset_name"), text),
+        metrics={text: text},
+        environment={text: [text]},
+        status="interrupted",
+        interruption=text,
+    )
+    data = json.loads(made.read_bytes())
+    data["mrv_id"] = record_id
+    path.write_bytes(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+    before = dashboard.page.evaluate("document.querySelectorAll('script, iframe, img, object, embed, a').length")
+    dashboard.page.fill("#id", record_id)
+    assert dashboard.connect(place, gate).give(path) in {"NOT_FOUND", "UNREADABLE"}
+    assert dashboard.page.evaluate("window.hit") is None
+    assert (
+        dashboard.page.evaluate("document.querySelectorAll('script, iframe, img, object, embed, a').length") == before
+    )
+    handlers = (
+        "[...document.querySelectorAll('*')].filter((e) => e.getAttributeNames().some((n) => n.startsWith('on')))"
+    )
+    assert dashboard.page.evaluate(f"{handlers}.length") == 0
+    assert "<script>window.hit=1</script>" in dashboard.text
+    assert not set("\u202e\u200b\x1b\x00") & set(dashboard.text)
+    with pytest.raises(Exception, match="TrustedHTML"):
+        dashboard.page.evaluate("document.body.innerHTML = '<b>x</b>'")
+    dashboard.errors.clear()  # the refusal just asked for
+
+
+WALLET = """window.ethereum = {
+  listeners: {},
+  asked: [],
+  on(event, listener) { this.listeners[event] = listener; },
+  async request({ method, params }) {
+    this.asked.push(method);
+    const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
+    const headers = { "content-type": "application/json" };
+    const answer = await (await fetch("%s", { method: "POST", headers, body })).json();
+    if (answer.error) throw answer.error;
+    return answer.result;
+  },
+};"""
+
+
+def test_a_wallet_is_asked_to_read_and_nothing_else(
+    context: BrowserContext, place: Place, gate: Gate, registered: Path
+) -> None:
+    context.add_init_script(WALLET % gate.url)
+    dashboard = Dashboard(context.new_page()).open()
+    assert not dashboard.page.evaluate("window.ethereum.asked"), "nothing is asked before the visitor says so"
+    dashboard.page.fill("#contract", place.registry)
+    dashboard.page.click("#metamask")
+    dashboard.page.wait_for_selector("#connection.on")
+    assert dashboard.give(registered) == "VALID"
+    reads = {"eth_chainId", "eth_blockNumber", "eth_call", "eth_getCode", "eth_getLogs", "eth_getBlockByNumber"}
+    assert set(dashboard.page.evaluate("window.ethereum.asked")) == reads
+    dashboard.page.evaluate("window.ethereum.listeners.chainChanged()")
+    assert "The wallet changed its chain" in dashboard.page.inner_text("#connected")
+    assert dashboard.page.inner_text("#word") == "Nothing to verify yet"
+
+
+def test_a_link_fills_in_the_fields_and_asks_nobody(
+    context: BrowserContext, place: Place, gate: Gate, registered: Path
+) -> None:
+    dashboard = Dashboard(context.new_page())
+    fragment = f"#rpc={gate.url}&contract={place.registry}&submitter={place.address}&chain=31337"
+    dashboard.open(f"?id={registered.stem}{fragment}", url=gate.url)
+    assert dashboard.page.input_value("#id") == registered.stem
+    assert [url.split("?")[0] for url in dashboard.requested if not url.startswith("data:")] == [gate.url]
+    dashboard.page.click("#connect")
+    assert dashboard.verdict() == "REGISTERED"
+    assert dashboard.give(registered) == "VALID"
+    assert "whoever made the link to this page: it chose rpc, contract, chain, submitter" in dashboard.text
+    link = dashboard.page.get_attribute("#permalink", "href")
+    assert link is not None
+    assert f"?id={registered.stem}#" in link
+    assert "rpc" not in link, "it may hold a key"
+    assert not dashboard.errors
+    assert context.cookies() == []
+    assert dashboard.page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)])
+def test_anyone_can_use_it(
+    browser: Browser, place: Place, gate: Gate, registered: Path, scheme: Any, width: int
+) -> None:
+    """No serious finding of axe, nothing wider than the screen, and every control reached by keys alone."""
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+    dashboard = Dashboard(context.new_page()).open().connect(place, gate)
+    for name, files in {
+        "valid": (registered, ("s.csv", lines(steady(60)))),
+        "tampered": (edited(registered),),
+        "not-found": (place.record(generate_mrv_id()),),
+    }.items():
+        assert dashboard.give(*files).lower().replace("_", "-") == name
+        dashboard.page.evaluate(AXE.read_text("utf-8"))
+        found = dashboard.page.evaluate("axe.run()")["violations"]
+        assert not [(each["id"], each["nodes"][0]["html"]) for each in found], "of any weight"
+        assert dashboard.page.evaluate("document.documentElement.scrollWidth") <= width
+        dashboard.photograph(f"{name}-{scheme}-{width}")
+    dashboard.page.focus("#file")
+    reached = ["file"]
+    for _ in range(20):
+        dashboard.page.keyboard.press("Tab")
+        reached.append(dashboard.page.evaluate("document.activeElement.id"))
+    controls = [
+        "file",
+        "id",
+        "rpc",
+        "connect",
+        "contract",
+        "submitter",
+        "chain",
+        "known",
+        "verify",
+        "clear",
+        "permalink",
+    ]
+    assert [each for each in reached if each in controls][: len(controls)] == controls
+    dashboard.page.focus("#verify")
+    dashboard.page.keyboard.press("Enter")
+    assert dashboard.verdict() == "NOT_FOUND"
+    assert dashboard.page.get_attribute("#verdict", "aria-live") == "polite"
+    context.close()
+
+
+def _hash(path: Path) -> Any:
+    from mrv_core.mrv.verification import read_record
+
+    return read_record(path.read_bytes(), what="record")[1]
+
+
+def test_the_page_is_one_file_that_may_do_nothing_else() -> None:
+    page = PAGE.read_text("utf-8")
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.findall(r'(?:src|href)="(?!data:|\?)[^"]*"', page)
+    sources = [path.read_text("utf-8") for path in (ROOT / "dashboard" / "src").glob("*.ts")]
+    assert not [
+        name for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write") if name in "".join(sources)
+    ]
