@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from mrv_core.registry import Registry
-from mrv_service import observing, problems, routes
+from mrv_service import dashboard, observing, problems, routes
 from mrv_service.bundles import Bundles
 from mrv_service.database import Database
 from mrv_service.idempotency import IdempotencyKeys
@@ -54,6 +54,7 @@ def create_app(settings: ServiceSettings, registry: Registry | None = None) -> F
     app.state.idempotency_keys = IdempotencyKeys(database)
     app.include_router(routes.router)
     app.include_router(observing.router)
+    app.include_router(dashboard.router)
     problems.install(app)
     if settings.cors_origins:
         app.add_middleware(

@@ -354,6 +354,13 @@ def test_other_pages_may_not_read_unless_named(new_service: Callable[..., Servic
 # Operation.
 
 
+def test_the_page_is_served(service: Service) -> None:
+    answer = service.client.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert "Content-Security-Policy" in answer.text
+
+
 def test_health_and_metrics(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="mrv_service.access")
     assert service.client.get("/healthz").json() == {"status": "ok"}
