@@ -109,7 +109,7 @@ export async function verifyRecord(input: RecordInput): Promise<RecordReport> {
   const verdict = decide(run, ofThisId, others.length > 0, look.registered === null);
   run.add("The rule decides", verdict, "every receipt must be valid");
   return {
-    verdict, summary: summaryOf(run, ofThisId, verdict, mrvId), steps: run.steps, findings: run.findings, networks: ofThisId, mrvId,
+    verdict, summary: summaryOf(run, ofThisId, verdict, mrvId, look), steps: run.steps, findings: run.findings, networks: ofThisId, mrvId,
     hash: commitment, record, receipts: given, samples, registered: look.registered,
   };
 }
@@ -283,10 +283,11 @@ function decide(run: Steps, checks: NetworkCheck[], hasOthers: boolean, isOpen: 
   return worst([anchored, ...run.findings.map((each) => each.verdict), ...unchecked])!;
 }
 
-function summaryOf(run: Steps, checks: NetworkCheck[], verdict: Verdict, mrvId: string): string {
+function summaryOf(run: Steps, checks: NetworkCheck[], verdict: Verdict, mrvId: string, { match }: LookUp): string {
   if (verdict === "VALID") {
     const names = checks.filter((check) => check.verdict === "VALID").map((check) => check.network);
-    return `The record is unchanged since it was anchored on ${names.join(", ")}.`;
+    const whose = match?.isExpected === null ? ` It was registered by ${match.submitter}, whoever that is: nobody was named whose word counts.` : "";
+    return `The record is unchanged since it was anchored on ${names.join(", ")}.${whose}`;
   }
   const gravest = worst(run.findings.map((each) => each.verdict));
   const first = run.findings.find((each) => each.verdict === gravest);

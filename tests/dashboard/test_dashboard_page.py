@@ -40,6 +40,9 @@ def test_valid(dashboard: Dashboard, place: Place, gate: Gate, registered: Path)
     assert place.verify(registered).verdict == "VALID"
     assert "Connected: development chain (chain 31337)." in dashboard.text
     assert place.address.lower() in dashboard.text
+    assert "whoever that is: nobody was named whose word counts" in dashboard.summary
+    assert f"?id={registered.stem}#" in str(dashboard.page.get_attribute("#permalink", "href"))
+    assert "a development chain, which anyone can make anew" in dashboard.text
     assert "no submitter was named" in dashboard.text
     dashboard.page.fill("#submitter", place.address)
     assert dashboard.page.inner_text("#word") == "Nothing to verify yet", "what is shown is never of other input"
