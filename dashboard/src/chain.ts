@@ -6,8 +6,8 @@ import { CannotCheck, short } from "verify-bundle";
 
 const TIMEOUT_MS = 20_000;
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
-// Chain ids of development nodes: nobody competes for their blocks, each is final at once.
-const DEVELOPMENT = [1337, 31337];
+/** Chain ids of development nodes: nobody competes for their blocks, each is final at once, and anyone can make one. */
+export const DEVELOPMENT: readonly number[] = [1337, 31337];
 // Arbitrum's chains tell contracts the block numbers of another chain, so that no block would confirm a record.
 const PARENT_NUMBERED = [42161, 42170, 421614];
 const NAMES = new Map([

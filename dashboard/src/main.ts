@@ -7,7 +7,7 @@ import "./style.css";
 import { CannotCheck, type Trusted, Usage, Wrong, readOptions } from "verify-bundle";
 
 import { verifyGivenBundle } from "./bundle.ts";
-import { Chain, HttpProvider, type Provider, chainName } from "./chain.ts";
+import { Chain, DEVELOPMENT, HttpProvider, type Provider, chainName } from "./chain.ts";
 import { type Kind, bytesOf, kindOf } from "./documents.ts";
 import { byId, element, visible } from "./dom.ts";
 import { isMrvId } from "./record.ts";
@@ -84,8 +84,13 @@ function changed(): void {
   showVerdict("NONE", "Something was changed: verify again.");
 }
 
+/** Make the link for others: to this id, with everything but the node. */
+function linkTo(id: string): void {
+  byId<HTMLAnchorElement>("permalink").href = addressWith(location.href, { ...settings(), id }, false);
+}
+
 function remember(): void {
-  byId<HTMLAnchorElement>("permalink").href = addressWith(location.href, settings(), false);
+  linkTo(settings().id);
   try {
     history.replaceState(null, "", addressWith(location.href, settings(), true));
   } catch {
@@ -210,6 +215,7 @@ async function found(): Promise<[Shown, string, HTMLElement[]]> {
   if (record !== undefined) {
     const [receipts, samples] = [files.get("receipts") ?? null, files.get("samples") ?? null];
     const report = await verifyRecord({ file: record, mrvId: id === "" ? null : id, receipts, samples, registry, trusted });
+    linkTo(report.mrvId);
     return [report.verdict, report.summary, recordSections(report, record.bytes, record.name, assumed)];
   }
   if (id === "") throw new Usage(files.size === 0 ? "choose a file, or give an id" : "the record itself is missing: drop it here, too");
@@ -232,7 +238,12 @@ function assumptions(registry: Registry | null): string[] {
   if (registry === null) return [];
   const used = [...linked].filter((name) => name !== "id");
   const link = `whoever made the link to this page: it chose ${used.join(", ")}. Compare them with a source of your own`;
-  return ["the node that was asked: it could deny what is there, and claim what is not", ...(used.length > 0 ? [link] : [])];
+  const development = "a development chain, which anyone can make anew with whatever they like on it";
+  return [
+    "the node that was asked: it could deny what is there, and claim what is not",
+    ...(used.length > 0 ? [link] : []),
+    ...(DEVELOPMENT.includes(registry.chain.chainId) ? [development] : []),
+  ];
 }
 
 function fail(error: unknown): void {

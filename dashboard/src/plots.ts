@@ -6,7 +6,7 @@ import { element, scrolling, svg } from "./dom.ts";
 import type { Component, MrvRecord } from "./record.ts";
 import type { SampleFile } from "./samples.ts";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 200, 64, 26, 12];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 200, 88, 26, 12];
 const COLUMNS = 280; // as many means as can be told apart
 const NAMES: Record<Component, string> = { cpu: "CPU", gpu: "GPU", ram: "memory" };
 

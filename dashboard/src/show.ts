@@ -77,7 +77,7 @@ export function registrySection(mrvId: string, { match, others, submitters }: Re
   const rows = all.map(({ submitter, hash, time, isExpected }) => [
     submitter, `sha256:${hash}`, time, isExpected === null ? "nobody was named" : isExpected ? "yes" : "no",
   ]);
-  const count = `${submitters} accounts registered ${mrvId}.`;
+  const count = `Accounts that registered ${mrvId}: ${submitters}.`;
   return section("In the registry", element("p", {}, count), table(["Submitter", "Hash", "Time", "Counts"], rows));
 }
 

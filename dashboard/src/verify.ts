@@ -106,10 +106,10 @@ export async function verifyRecord(input: RecordInput): Promise<RecordReport> {
   run.count("The networks are asked", ofThisId.filter((check) => check.asked).map((check) => check.verdict), "no network was asked");
 
   // (7) The rule decides.
-  const verdict = decide(run, ofThisId, others.length > 0, look.registered === null);
+  const verdict = decide(run, ofThisId, look.registered === null);
   run.add("The rule decides", verdict, "every receipt must be valid");
   return {
-    verdict, summary: summaryOf(run, ofThisId, verdict, mrvId), steps: run.steps, findings: run.findings, networks: ofThisId, mrvId,
+    verdict, summary: summaryOf(run, ofThisId, verdict, mrvId, look), steps: run.steps, findings: run.findings, networks: ofThisId, mrvId,
     hash: commitment, record, receipts: given, samples, registered: look.registered,
   };
 }
@@ -275,18 +275,18 @@ function requireId(check: NetworkCheck, mrvId: string): NetworkCheck {
 }
 
 /** Combine everything; `isOpen` says that a registry, which may have the record, was not or could not be asked. */
-function decide(run: Steps, checks: NetworkCheck[], hasOthers: boolean, isOpen: boolean): Verdict {
+function decide(run: Steps, checks: NetworkCheck[], isOpen: boolean): Verdict {
   const verdicts: Verdict[] = checks.map((check) => check.verdict);
   if (verdicts.length === 0 && isOpen) verdicts.push("UNREACHABLE");
-  const anchored = hasOthers ? "TAMPERED" : combine(verdicts, []);
   const unchecked = run.steps.filter((step) => step.number === 3 && step.verdict === "UNREACHABLE").map(() => "UNREACHABLE" as const);
-  return worst([anchored, ...run.findings.map((each) => each.verdict), ...unchecked])!;
+  return worst([combine(verdicts, []), ...run.findings.map((each) => each.verdict), ...unchecked])!;
 }
 
-function summaryOf(run: Steps, checks: NetworkCheck[], verdict: Verdict, mrvId: string): string {
+function summaryOf(run: Steps, checks: NetworkCheck[], verdict: Verdict, mrvId: string, { match }: LookUp): string {
   if (verdict === "VALID") {
     const names = checks.filter((check) => check.verdict === "VALID").map((check) => check.network);
-    return `The record is unchanged since it was anchored on ${names.join(", ")}.`;
+    const whose = match?.isExpected === null ? ` It was registered by ${match.submitter}, whoever that is: nobody was named whose word counts.` : "";
+    return `The record is unchanged since it was anchored on ${names.join(", ")}.${whose}`;
   }
   const gravest = worst(run.findings.map((each) => each.verdict));
   const first = run.findings.find((each) => each.verdict === gravest);

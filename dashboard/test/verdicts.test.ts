@@ -113,6 +113,14 @@ test.each(LIES)("a node that answers %s is never believed", async (_name, lie) =
   expect((await verified(asked)).verdict).toBe("UNREACHABLE");
 });
 
+test("a node that says somebody registered it, and cannot say who, is never believed", async () => {
+  const node = new FakeChain();
+  node.register(ID, "squatter", hashes.another!);
+  const asked = await registry(node, ["author"]);
+  node.lie = (method, _params, answer) => (method === "eth_call" && answer === `0x${"0".repeat(64)}` ? `0x${"1".padStart(64, "0")}` : answer);
+  expect((await verified(asked)).verdict).toBe("UNREACHABLE");
+});
+
 test("a node that changes its chain is never believed", async () => {
   const node = registered();
   const asked = await registry(node);

@@ -40,6 +40,9 @@ def test_valid(dashboard: Dashboard, place: Place, gate: Gate, registered: Path)
     assert place.verify(registered).verdict == "VALID"
     assert "Connected: development chain (chain 31337)." in dashboard.text
     assert place.address.lower() in dashboard.text
+    assert "whoever that is: nobody was named whose word counts" in dashboard.summary
+    assert f"?id={registered.stem}#" in str(dashboard.page.get_attribute("#permalink", "href"))
+    assert "a development chain, which anyone can make anew" in dashboard.text
     assert "no submitter was named" in dashboard.text
     dashboard.page.fill("#submitter", place.address)
     assert dashboard.page.inner_text("#word") == "Nothing to verify yet", "what is shown is never of other input"
@@ -172,6 +175,41 @@ def test_receipts_beside_the_record(dashboard: Dashboard, place: Place, gate: Ga
     assert dashboard.connect(place, gate, submitter=stranger).verdict() == "TAMPERED"
     assert dashboard.give(edited(path), receipts) == "TAMPERED"
     assert dashboard.give(("broken.json", path.read_bytes()[:-1]), receipts) == "TAMPERED"
+
+
+def flipped(value: Any) -> Any:
+    """Return evidence that differs in one place: a digit, a number, a proof's last node."""
+    if isinstance(value, list):
+        return [*value[:-1], flipped(value[-1])]
+    return value + 1 if isinstance(value, int) else value[:-1] + ("1" if value[-1] != "1" else "2")
+
+
+def test_forged_evidence_of_the_registry(dashboard: Dashboard, place: Place, gate: Gate) -> None:
+    path = place.record(generate_mrv_id())
+    with BlockchainManager(place.config(place.key), base_dir=path.parent) as manager:
+        manager.anchor(_hash(path), {"mrv_id": path.stem})
+        manager.flush()
+        collect_receipts(path.parent, manager.journal)
+    (path.parent / "journal.sqlite3").unlink()
+    beside = receipts_path(path)
+    good = beside.read_bytes()
+    evidence = json.loads(good)["receipts"]["ethereum"]["evidence"]
+    assert evidence["format"] == "mrv-evidence-ethereum-registry/1"
+    for name in evidence:
+        forged = json.loads(good)
+        forged["receipts"]["ethereum"]["evidence"][name] = flipped(evidence[name])
+        beside.write_bytes(json.dumps(forged).encode())
+        assert place.verify(path, offline=True).verdict == "TAMPERED", name
+        assert dashboard.give(path, beside) == "TAMPERED", name
+    beside.write_bytes(good)
+    dashboard.connect(place, gate, contract="")
+    assert dashboard.give(path, beside) == "VALID"
+    number = evidence["block_number"]
+    other = {"number": hex(number), "hash": "0x" + "ab" * 32, "timestamp": "0x1"}
+    gate.lie = lambda method, _, answer: other if method == "eth_getBlockByNumber" else answer
+    assert dashboard.give(path, beside) == "NOT_FOUND", "its block left the chain"
+    gate.lie = lambda method, _, answer: hex(number - 1) if method == "eth_blockNumber" else answer
+    assert dashboard.give(path, beside) == "PENDING", "its block is not final"
 
 
 def test_a_bundle_verifies_without_any_network(dashboard: Dashboard) -> None:
