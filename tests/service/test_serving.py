@@ -17,6 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mrv_core.errors import ConfigurationError
+from mrv_service.database import Database
+
 from .conftest import record
 
 MRV = str(Path(sys.executable).with_name("mrv"))
@@ -127,3 +130,40 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     done = mrv("serve", "--base-dir", tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert "mrv-provenance[service]" in done.stderr
+
+
+_UPGRADES = """
+import sys
+from mrv_service.database import Database
+database = Database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+database.upgrade()
+"""
+
+
+def test_several_start_at_once_on_an_empty_database(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    pipe = subprocess.PIPE
+    several = [
+        subprocess.Popen([sys.executable, "-c", _UPGRADES, url], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for _ in range(4)
+    ]
+    for each in several:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    for each in several:
+        assert each.stdin is not None
+        each.stdin.write("\n")
+        each.stdin.flush()
+    assert [each.communicate(timeout=60)[1] for each in several] == [""] * 4
+    assert Database(url).is_current()
+
+
+def test_a_database_of_a_later_version_is_said(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'registry.sqlite3'}")
+    database.upgrade()
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match="does not know"):
+        database.upgrade()
