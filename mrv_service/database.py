@@ -41,7 +41,7 @@ class Database:
                 raise ConfigurationError("database_url names neither SQLite nor PostgreSQL")
             if parsed.get_backend_name() == "sqlite" and parsed.database:
                 make_folder(Path(parsed.database).parent)
-            self.engine: Engine = create_engine(parsed, pool_pre_ping=True)
+            self.engine: Engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
             # Their texts repeat the URL, which may hold a password.
             raise ConfigurationError(

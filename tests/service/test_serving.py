@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -157,7 +158,9 @@ def test_several_start_at_once_on_an_empty_database(new_database: Callable[[], s
         each.stdin.write("\n")
         each.stdin.flush()
     assert [each.communicate(timeout=60)[1] for each in several] == [""] * 4
-    assert Database(url).is_current()
+    database = Database(url)
+    assert database.is_current()
+    database.close()
 
 
 def test_a_database_of_a_later_version_is_said(tmp_path: Path) -> None:
@@ -167,3 +170,22 @@ def test_a_database_of_a_later_version_is_said(tmp_path: Path) -> None:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigurationError, match="does not know"):
         database.upgrade()
+    database.close()
+
+
+def test_a_request_that_breaks_off_is_no_defect(
+    serve: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
+) -> None:
+    process, url = serve()
+    token = mrv("token", "create", "test", "--scope", "write", "--base-dir", tmp_path / "registry").stdout.strip()
+    head = f"POST /api/v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\n\r\n{{"
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        connection.sendall(head.encode())
+        time.sleep(0.5)  # until the body is waited for
+    while 'method="POST"' not in httpx.get(f"{url}/metrics").text:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=30)[1]
+    assert '"status": 400' in said
+    assert "defect" not in said
+    assert "Traceback" not in said
