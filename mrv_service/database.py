@@ -12,13 +12,15 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from mrv_core.errors import BackendUnavailableError, ConfigurationError, StorageError
 from mrv_core.files import make_folder
 
 _BUSY_TIMEOUT_MS = 10_000
+_UPGRADE_LOCK = 0x6D7276  # ours, for one upgrade at a time on PostgreSQL
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -39,7 +41,7 @@ class Database:
                 raise ConfigurationError("database_url names neither SQLite nor PostgreSQL")
             if parsed.get_backend_name() == "sqlite" and parsed.database:
                 make_folder(Path(parsed.database).parent)
-            self.engine: Engine = create_engine(parsed, pool_pre_ping=True)
+            self.engine: Engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
             # Their texts repeat the URL, which may hold a password.
             raise ConfigurationError(
@@ -87,9 +89,18 @@ class Database:
 
         Raises:
             BackendUnavailableError, StorageError: as of `write`.
+            ConfigurationError: they are those of a later version.
         """
         with self.write() as connection:
-            command.upgrade(_alembic(connection), "head")
+            if not self.is_sqlite:  # which has the one lock for writing
+                connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+            try:
+                command.upgrade(_alembic(connection), "head")
+            except CommandError:
+                raise ConfigurationError(
+                    "the registry's database has tables that this version does not know",
+                    hint="install the version that made them, or a later one",
+                ) from None
 
     def is_current(self) -> bool:
         """Tell whether the tables are those of this version.

@@ -8,10 +8,16 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
+from starlette.requests import ClientDisconnect
+
+from mrv_service.problems import ProblemError
 
 
 async def _body(request: Request) -> bytes:
-    return await request.body()
+    try:
+        return await request.body()
+    except ClientDisconnect:  # no defect of ours
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the request broke off") from None
 
 
 Body = Annotated[bytes, Depends(_body)]
@@ -22,19 +28,23 @@ JSON_BODY = {"requestBody": {"required": True, "content": {"application/json": {
 """What OpenAPI says of a request whose bytes are a JSON document."""
 
 
-def document(data: bytes, media_type: str, if_none_match: str | None, *, unchanging: bool) -> Response:
+def document(
+    request: Request, data: bytes, media_type: str, if_none_match: str | None, *, unchanging: bool
+) -> Response:
     """Send bytes, or that the client has them already.
 
     Args:
+        request: What asks; its application says who may read.
         data: The bytes.
         media_type: What they are.
         if_none_match: The client's header.
         unchanging: Whether they will be the same for ever.
     """
+    reads = request.app.state.settings.reads  # a cache of many readers asks for no token
     tag = f'"{hashlib.sha256(data).hexdigest()}"'
     headers = {
         "ETag": tag,
-        "Cache-Control": "public, max-age=31536000, immutable" if unchanging else "no-cache",
+        "Cache-Control": f"{reads}, max-age=31536000, immutable" if unchanging else "no-cache",
         "X-Content-Type-Options": "nosniff",
         "Content-Disposition": "attachment",  # a browser never shows what somebody submitted as a page of ours
     }

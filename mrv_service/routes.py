@@ -17,14 +17,17 @@ from mrv_service.problems import MEDIA_TYPE, ProblemError
 from mrv_service.records import Filter, RecordPage, Records, RecordSummary
 
 PREFIX = "/api/v1"
+_NO_NUL = "^[^\\x00]*$"  # which PostgreSQL takes in no text
 
 _MrvId = Annotated[str, Path(pattern="^[!-.0-~]{1,128}$", description="Id of a record.")]
 _Hash = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of a bundle's bytes.")]
 _Key = Annotated[str | None, Header(alias="Idempotency-Key", description="The same for the same request.")]
 _Cursor = Annotated[str | None, Query(description="`next` of the page before.")]
 _Limit = Annotated[int | None, Query(ge=1, le=1000, description="Most items on the page.")]
-_Search = Annotated[str | None, Query(max_length=200, description="A text in the id or one of the names.")]
-_Name = Annotated[str | None, Query(max_length=1000)]
+_Search = Annotated[
+    str | None, Query(max_length=200, pattern=_NO_NUL, description="A text in the id or one of the names.")
+]
+_Name = Annotated[str | None, Query(max_length=1000, pattern=_NO_NUL)]
 
 
 def _problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -123,7 +126,7 @@ def show_record(request: Request, token: Reader, mrv_id: _MrvId) -> RecordSummar
 def fetch_record(request: Request, token: Reader, mrv_id: _MrvId, if_none_match: IfNoneMatch = None) -> Response:
     """Fetch a record's file, byte by byte."""
     data, _ = _records(request).content(mrv_id)
-    return document(data, "application/json", if_none_match, unchanging=True)
+    return document(request, data, "application/json", if_none_match, unchanging=True)
 
 
 @router.put("/records/{mrv_id}/receipts", responses={**_WRITE, **_ONE}, openapi_extra=JSON_BODY, tags=["records"])
@@ -139,7 +142,7 @@ def fetch_receipts(request: Request, token: Reader, mrv_id: _MrvId, if_none_matc
     data = _records(request).receipts(mrv_id)
     if data is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, "nobody gave receipts of this record")
-    return document(data, "application/json", if_none_match, unchanging=False)
+    return document(request, data, "application/json", if_none_match, unchanging=False)
 
 
 @router.put(
@@ -165,7 +168,7 @@ def fetch_samples(request: Request, token: Reader, mrv_id: _MrvId, if_none_match
     data = _records(request).samples(mrv_id)
     if data is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, "nobody gave the samples of this record")
-    return document(data, "text/csv", if_none_match, unchanging=True)
+    return document(request, data, "text/csv", if_none_match, unchanging=True)
 
 
 # --- bundles --------------------------------------------------------------------------------------------------------
@@ -215,4 +218,4 @@ def show_bundle(request: Request, token: Reader, name: _Hash) -> BundleSummary:
 @router.get("/bundles/{name}/content", responses=_BYTES, response_class=Response, tags=["bundles"])
 def fetch_bundle(request: Request, token: Reader, name: _Hash, if_none_match: IfNoneMatch = None) -> Response:
     """Fetch a bundle's file, byte by byte."""
-    return document(_bundles(request).content(name), "application/json", if_none_match, unchanging=True)
+    return document(request, _bundles(request).content(name), "application/json", if_none_match, unchanging=True)

@@ -192,6 +192,12 @@ def test_searching(service: Service) -> None:
 # Samples and receipts.
 
 
+@pytest.mark.parametrize("query", ["records?q", "records?experiment", "bundles?q", "bundles?run_id"])
+def test_a_text_with_a_nul_is_refused(service: Service, query: str, caplog: pytest.LogCaptureFixture) -> None:
+    problem(service.get(f"{query}=%00secret"), 422)
+    assert "secret" not in caplog.text.replace("%00secret", "")  # httpx logs its own request
+
+
 def test_samples_are_those_that_the_record_commits_to(service: Service) -> None:
     made = record()
     service.submit(made.to_bytes())
@@ -295,8 +301,10 @@ def test_reading_is_public_or_private(new_service: Callable[..., Service]) -> No
         problem(service.client.get(path), 401)
         problem(service.client.get(path, headers=service.token(Scope.WRITE)), 403)
         assert service.client.get(path, headers=service.token(Scope.READ)).status_code == 200
+    assert service.get(f"records/{made.mrv_id}/content").headers["cache-control"].startswith("private, ")
     service = new_service(reads="public")
     assert service.client.get(f"/api/v1/records/{made.mrv_id}").json()["hash"] == made.hash.hex
+    assert service.get(f"records/{made.mrv_id}/content").headers["cache-control"].startswith("public, ")
 
 
 # Keys, sizes, rates.

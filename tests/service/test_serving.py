@@ -10,12 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+
+from mrv_core.errors import ConfigurationError
+from mrv_service.database import Database
 
 from .conftest import record
 
@@ -127,3 +131,61 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     done = mrv("serve", "--base-dir", tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert "mrv-provenance[service]" in done.stderr
+
+
+_UPGRADES = """
+import sys
+from mrv_service.database import Database
+database = Database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+database.upgrade()
+"""
+
+
+def test_several_start_at_once_on_an_empty_database(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    pipe = subprocess.PIPE
+    several = [
+        subprocess.Popen([sys.executable, "-c", _UPGRADES, url], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for _ in range(4)
+    ]
+    for each in several:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    for each in several:
+        assert each.stdin is not None
+        each.stdin.write("\n")
+        each.stdin.flush()
+    assert [each.communicate(timeout=60)[1] for each in several] == [""] * 4
+    database = Database(url)
+    assert database.is_current()
+    database.close()
+
+
+def test_a_database_of_a_later_version_is_said(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'registry.sqlite3'}")
+    database.upgrade()
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match="does not know"):
+        database.upgrade()
+    database.close()
+
+
+def test_a_request_that_breaks_off_is_no_defect(
+    serve: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
+) -> None:
+    process, url = serve()
+    token = mrv("token", "create", "test", "--scope", "write", "--base-dir", tmp_path / "registry").stdout.strip()
+    head = f"POST /api/v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\n\r\n{{"
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        connection.sendall(head.encode())
+        time.sleep(0.5)  # until the body is waited for
+    while 'method="POST"' not in httpx.get(f"{url}/metrics").text:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=30)[1]
+    assert '"status": 400' in said
+    assert "defect" not in said
+    assert "Traceback" not in said
