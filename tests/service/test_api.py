@@ -245,6 +245,22 @@ def test_receipts_are_checked_and_added_up(service: Service, anchored: tuple[Any
     wrong = held.model_copy(update={"receipts": {"log": forged}})
     assert "receipt of log" in problem(service.put(path, wrong.to_bytes()), 422)["detail"]
     problem(service.put(path, b"{}"), 422)
+    for name in ("l\0g", "log\nethereum"):
+        wrong = held.model_copy(update={"receipts": {name: receipt}})
+        assert "name a network" in problem(service.put(path, wrong.to_bytes()), 422)["detail"]
+    assert service.get(path).content == held.to_bytes()
+
+
+def test_receipts_stay_small_enough_to_be_read(
+    service: Service, anchored: tuple[Any, RecordReceipts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, held = anchored
+    service.submit(made.to_bytes())
+    monkeypatch.setattr("mrv_service.records.MAX_RECEIPTS_BYTES", len(held.to_bytes()))
+    path = f"records/{made.mrv_id}/receipts"
+    assert service.put(path, held.to_bytes()).status_code == 200
+    more = held.model_copy(update={"receipts": {"another": held.receipts["log"]}})
+    problem(service.put(path, more.to_bytes()), 413)
     assert service.get(path).content == held.to_bytes()
 
 
