@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -409,6 +410,16 @@ def test_a_database_that_is_gone_is_said_and_survived(service: Service) -> None:
     assert service.client.get("/healthz").status_code == 200
     service.database.engine = before
     assert service.get(f"records/{made.mrv_id}").status_code == 200
+
+
+def test_a_database_with_too_much_to_do_is_said(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = service.database.engine.pool
+    monkeypatch.setattr(pool, "_timeout", 0.1)
+    with ExitStack() as stack:
+        for _ in range(15):  # as many as the pool has
+            stack.enter_context(service.database.engine.connect())
+        problem(service.get("records"), 503)
+    assert service.get("records").status_code == 200
 
 
 def test_what_was_kept_is_there_after_a_restart(new_service: Callable[..., Service]) -> None:
