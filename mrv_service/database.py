@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mrv_core.errors import BackendUnavailableError, ConfigurationError, StorageError
 from mrv_core.files import make_folder
@@ -83,6 +84,8 @@ class Database:
             if error.connection_invalidated or type(error).__name__ == "OperationalError":
                 raise self._unavailable(error) from None
             raise
+        except PoolTimeoutError:
+            raise BackendUnavailableError("the registry's database has too much to do", retryable=True) from None
 
     def upgrade(self) -> None:
         """Bring the tables up to date.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -22,7 +23,7 @@ from mrv_core.mrv.recompute import check_numbers, check_samples
 from mrv_core.mrv.record import MrvRecord
 from mrv_core.mrv.samples import parse_samples
 from mrv_core.mrv.schema_0_1 import MrvRecord01
-from mrv_core.mrv.storage import RecordReceipts, record_path
+from mrv_core.mrv.storage import MAX_RECEIPTS_BYTES, RecordReceipts, record_path
 from mrv_core.mrv.verification import read_record
 from mrv_core.registry import Registry
 from mrv_service.database import Database
@@ -32,6 +33,7 @@ from mrv_service.tables import batches, conflicts, members, receipts, records, s
 
 _WHAT = "the record"
 _STATE_ORDER = tuple(ReceiptState)
+_NETWORK = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")  # as a configuration names one
 _LISTED = select(
     *(column for column in records.c if column.name != "content"),  # megabytes, which no list shows
     func.coalesce(receipts.c.networks, batches.c.networks).label("networks"),
@@ -210,8 +212,13 @@ class Records:
             self._require_receipts_of(row, given)
             before = _held(connection, receipts, row.id)
             merged = given if before is None else _merged(_receipts(before), given)
+            content = merged.to_bytes()
+            if len(content) > MAX_RECEIPTS_BYTES:  # mrv verify would not read them
+                raise ProblemError(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"receipts have at most {MAX_RECEIPTS_BYTES} bytes"
+                )
             values = {
-                "content": merged.to_bytes(),
+                "content": content,
                 "networks": "\n".join(sorted(merged.receipts)),
                 "updated_at": format_time(utc_now()),
             }
@@ -255,6 +262,10 @@ class Records:
         commitment = Digest("sha256", bytes.fromhex(row.hash))
         if (given.mrv_id, given.commitment) != (row.mrv_id, commitment):
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "the receipts are of another record")
+        if not given.receipts:  # they would stand in the way of the worker's
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "there is no receipt among the receipts")
+        if not all(_NETWORK.fullmatch(name) for name in given.receipts):
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "the receipts name a network as no configuration does")
         if given.batch is not None:
             given.batch.verify(commitment, given.anchored)
         for network, receipt in sorted(given.receipts.items()):

@@ -69,11 +69,11 @@ class RegistryClient:
         record, _ = read_record(data, what=str(path))
         self._send("POST", "/api/v1/records", data, "application/json", **{"Idempotency-Key": hash_of(data).hex})
         place = f"/api/v1/records/{quote(record.mrv_id, safe='')}"
+        held = read_receipts(path)
+        if held is not None:  # first: the registry may find the samples too large
+            self._send("PUT", f"{place}/receipts", held.to_bytes(), "application/json")
         if samples_path(path).exists():
             self._send("PUT", f"{place}/samples", read_limited(samples_path(path), MAX_SAMPLES_BYTES), "text/csv")
-        held = read_receipts(path)
-        if held is not None:
-            self._send("PUT", f"{place}/receipts", held.to_bytes(), "application/json")
 
     def submit_bundle(self, path: Path) -> None:
         """Submit a bundle. Raises what `submit_record` raises."""

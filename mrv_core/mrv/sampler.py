@@ -94,6 +94,7 @@ class Sampler:
             try:
                 self._measure(self.detected.meters, writer)
             finally:
+                self._stopping.wait()  # an open file says that the training still runs
                 writer.close()
         except MrvError as error:
             self.problem = error.message

@@ -25,7 +25,8 @@ from mrv_core.mrv.record import MAX_RECORD_BYTES, MrvRecord, check_mrv_id, gener
 
 __all__ = ["RecordReceipts", "generate_mrv_id", "receipts_path", "record_path", "samples_path", "save_mrv"]
 
-_MAX_RECEIPTS_BYTES: Final = 16 * 1024 * 1024
+MAX_RECEIPTS_BYTES: Final = 16 * 1024 * 1024
+"""Largest receipts document that is read."""
 _MAX_NAME: Final = 200
 """Longest id that is a file's name too; file systems take 255 bytes, and the ends need some."""
 
@@ -116,8 +117,8 @@ def read_receipts(path: Path) -> RecordReceipts | None:
     place = receipts_path(path)
     if not place.exists():
         return None
-    data = read_limited(place, _MAX_RECEIPTS_BYTES)
-    return RecordReceipts.from_json(parse_json(data, what=str(place), max_bytes=_MAX_RECEIPTS_BYTES), what=str(place))
+    data = read_limited(place, MAX_RECEIPTS_BYTES)
+    return RecordReceipts.from_json(parse_json(data, what=str(place), max_bytes=MAX_RECEIPTS_BYTES), what=str(place))
 
 
 def write_receipts(path: Path, held: RecordReceipts) -> None:

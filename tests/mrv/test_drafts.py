@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from mrv_core.mrv.drafts import KILLED, Draft, draft_path, drafts_in, recover, s
 from mrv_core.mrv.meters import Detected
 from mrv_core.mrv.recompute import check_numbers, check_samples
 from mrv_core.mrv.record import Component, MrvRecord, Status, parse_record
-from mrv_core.mrv.samples import parse_samples, read_samples
+from mrv_core.mrv.samples import SampleWriter, parse_samples, read_samples
 from mrv_core.mrv.storage import record_path, samples_path
 
 from .making import record_value, steady
@@ -135,6 +137,22 @@ def test_a_training_that_runs_is_left_alone(tmp_path: Path) -> None:
     assert status == "2", done.stderr
     assert "is still being written" in json.loads(said)["failed"][0]
     assert parse_record((tmp_path / "mrv" / "MRV-killed.json").read_bytes(), what="it").status is Status.COMPLETED
+
+
+def test_a_training_whose_meters_failed_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_writer: SampleWriter, _sample: Any) -> None:
+        failed.set()
+        raise StorageError("no space")
+
+    failed = threading.Event()
+    monkeypatch.setattr(SampleWriter, "append", full)
+    with MRVTracker("full", storage_dir=tmp_path, blockchain_enabled=False, interval_s=0.05) as tracker:
+        assert failed.wait(30)
+        time.sleep(0.2)  # until its thread has noticed
+        with pytest.raises(RunStateError, match="is still being written"):
+            recover(draft_path(tracker.record_path))
+    assert tracker.record is not None
+    assert tracker.record.status is Status.COMPLETED
 
 
 # Made up, for what a real process does too seldom.

@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,22 @@ def test_receipts_are_checked_and_added_up(service: Service, anchored: tuple[Any
     wrong = held.model_copy(update={"receipts": {"log": forged}})
     assert "receipt of log" in problem(service.put(path, wrong.to_bytes()), 422)["detail"]
     problem(service.put(path, b"{}"), 422)
+    for name in ("l\0g", "log\nethereum"):
+        wrong = held.model_copy(update={"receipts": {name: receipt}})
+        assert "name a network" in problem(service.put(path, wrong.to_bytes()), 422)["detail"]
+    assert service.get(path).content == held.to_bytes()
+
+
+def test_receipts_stay_small_enough_to_be_read(
+    service: Service, anchored: tuple[Any, RecordReceipts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, held = anchored
+    service.submit(made.to_bytes())
+    monkeypatch.setattr("mrv_service.records.MAX_RECEIPTS_BYTES", len(held.to_bytes()))
+    path = f"records/{made.mrv_id}/receipts"
+    assert service.put(path, held.to_bytes()).status_code == 200
+    more = held.model_copy(update={"receipts": {"another": held.receipts["log"]}})
+    problem(service.put(path, more.to_bytes()), 413)
     assert service.get(path).content == held.to_bytes()
 
 
@@ -400,6 +417,16 @@ def test_a_database_that_is_gone_is_said_and_survived(service: Service) -> None:
     assert service.client.get("/healthz").status_code == 200
     service.database.engine = before
     assert service.get(f"records/{made.mrv_id}").status_code == 200
+
+
+def test_a_database_with_too_much_to_do_is_said(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = service.database.engine.pool
+    monkeypatch.setattr(pool, "_timeout", 0.1)
+    with ExitStack() as stack:
+        for _ in range(15):  # as many as the pool has
+            stack.enter_context(service.database.engine.connect())
+        problem(service.get("records"), 503)
+    assert service.get("records").status_code == 200
 
 
 def test_what_was_kept_is_there_after_a_restart(new_service: Callable[..., Service]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from mrv_core import MRVTracker
 from mrv_core.errors import BackendError, ConfigurationError, RunStateError
 from mrv_core.mrv.registry_client import TOKEN_VARIABLE, RegistryClient
-from mrv_core.mrv.storage import save_mrv
+from mrv_core.mrv.storage import samples_path, save_mrv
 
 from .conftest import record
 
@@ -145,3 +145,13 @@ def test_receipts_of_another_record_are_refused(url: str, tmp_path: Path) -> Non
     other.with_name(f"{other.stem}.receipts.json").write_bytes(receipts_of.read_bytes())
     with RegistryClient(url) as client, pytest.raises(RunStateError, match="of another record"):
         client.submit_record(other)
+
+
+def test_samples_that_are_refused_hold_no_receipts_back(url: str, tmp_path: Path) -> None:
+    with MRVTracker("long", storage_dir=tmp_path, config=LOG, interval_s=0.05) as tracker:
+        pass
+    assert tracker.receipts
+    samples_path(tracker.record_path).write_bytes(b"0" * (33 * 1024 * 1024))
+    with RegistryClient(url) as client, pytest.raises(RunStateError, match="bytes"):
+        client.submit_record(tracker.record_path)
+    assert get(url, f"records/{tracker.mrv_id}").json()["networks"] == ["log"]

@@ -114,6 +114,16 @@ def test_what_comes_with_receipts_is_left_alone(service: Service, manager: Block
     assert service.get(f"records/{made.mrv_id}/receipts").content == held.to_bytes()
 
 
+def test_receipts_without_a_receipt_hide_nothing(service: Service, manager: BlockchainManager, tmp_path: Path) -> None:
+    made = submit(service, 2)
+    for each in made:
+        empty = RecordReceipts(mrv_id=each.mrv_id, commitment=each.hash, receipts={})
+        assert service.put(f"records/{each.mrv_id}/receipts", empty.to_bytes()).status_code == 422
+    work(worker(service, manager, Pace(2, 0)))
+    assert service.put(f"records/{made[0].mrv_id}/receipts", empty.to_bytes()).status_code == 422
+    require_anchored(service, manager, made, tmp_path / "out")
+
+
 def test_several_workers_share_the_work(service: Service, manager: BlockchainManager, tmp_path: Path) -> None:
     made = submit(service, 40)
     workers = [worker(service, manager, Pace(5, 0), name=f"w{number}") for number in range(4)]
