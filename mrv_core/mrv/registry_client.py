@@ -70,7 +70,7 @@ class RegistryClient:
         self._send("POST", "/api/v1/records", data, "application/json", **{"Idempotency-Key": hash_of(data).hex})
         place = f"/api/v1/records/{quote(record.mrv_id, safe='')}"
         held = read_receipts(path)
-        if held is not None:  # first: the registry may find the samples too large
+        if held is not None and held.receipts:  # first: the registry may find the samples too large
             self._send("PUT", f"{place}/receipts", held.to_bytes(), "application/json")
         if samples_path(path).exists():
             self._send("PUT", f"{place}/samples", read_limited(samples_path(path), MAX_SAMPLES_BYTES), "text/csv")

@@ -17,8 +17,9 @@ import pytest
 
 from mrv_core import MRVTracker
 from mrv_core.errors import BackendError, ConfigurationError, RunStateError
+from mrv_core.mrv.record import hash_of
 from mrv_core.mrv.registry_client import TOKEN_VARIABLE, RegistryClient
-from mrv_core.mrv.storage import samples_path, save_mrv
+from mrv_core.mrv.storage import RecordReceipts, samples_path, save_mrv, write_receipts
 
 from .conftest import record
 
@@ -145,6 +146,16 @@ def test_receipts_of_another_record_are_refused(url: str, tmp_path: Path) -> Non
     other.with_name(f"{other.stem}.receipts.json").write_bytes(receipts_of.read_bytes())
     with RegistryClient(url) as client, pytest.raises(RunStateError, match="of another record"):
         client.submit_record(other)
+
+
+def test_a_record_that_waits_for_its_batch_is_submitted(url: str, tmp_path: Path) -> None:
+    path = Path(save_mrv(record(), storage_dir=tmp_path))
+    data = path.read_bytes()
+    waiting = RecordReceipts(mrv_id=path.stem, commitment=hash_of(data), receipts={})
+    write_receipts(path, waiting)
+    with RegistryClient(url) as client:
+        client.submit_record(path)
+    assert get(url, f"records/{path.stem}/content").content == data
 
 
 def test_samples_that_are_refused_hold_no_receipts_back(url: str, tmp_path: Path) -> None:
