@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Settings of the registry: the key `service` of the configuration, and the command line."""
+"""Settings of the registry, as the command line gives them."""
 
 from __future__ import annotations
 

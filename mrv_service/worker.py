@@ -162,7 +162,7 @@ class Worker:
         with self._database.write() as connection:
             connection.execute(
                 update(batches)
-                .where(batches.c.id == row.id)
+                .where(batches.c.id == row.id, batches.c.claimed_by == self._name)  # else it took too long
                 .values(
                     receipts=canonical_bytes({name: receipt.to_json() for name, receipt in kept.items()}),
                     networks="\n".join(sorted(kept)),
