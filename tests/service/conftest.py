@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -56,21 +57,16 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def new_database(postgres: str) -> Iterator[Callable[[], str]]:
-    """Make empty databases on the PostgreSQL."""
+    """Make empty databases on the PostgreSQL; they go with it."""
     admin = create_engine(postgres, isolation_level="AUTOCOMMIT")
-    made: list[str] = []
 
     def make() -> str:
-        name = f"registry_{os.getpid()}_{id(made)}_{len(made)}"
+        name = f"registry_{secrets.token_hex(8)}"
         with admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
-        made.append(name)
         return postgres.replace("/postgres?", f"/{name}?")
 
     yield make
-    with admin.connect() as connection:
-        for name in made:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
 
 
