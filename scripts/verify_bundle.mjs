@@ -1393,7 +1393,8 @@ function showState(receipt, commitment) {
   const remaining = [];
   if (first.number !== header.number) remaining.push(`that the record is of ${recorded}, block ${first.number}`);
   if (commitment.algorithm !== "sha256") remaining.push(`that the 32 bytes are a ${commitment.algorithm} digest`);
-  return { header, time: recorded, remaining, facts: { submitter: `0x${hex(evidence.submitter)}` } };
+  const facts = { contract: `0x${hex(evidence.contract)}`, submitter: `0x${hex(evidence.submitter)}` };
+  return { header, time: recorded, remaining, facts };
 }
 
 const registryEvidence = (value) =>

@@ -20,7 +20,7 @@ interface EventProvider extends Provider {
   on?(event: string, listener: () => void): void;
 }
 
-const FIELDS = ["id", "rpc", "contract", "chain", "submitter"] as const;
+const FIELDS = ["id", "rpc", "contract", "provenance", "chain", "submitter"] as const;
 const files = new Map<Kind, GivenFile>();
 /** Settings that came with the page's address and that nobody has touched: whoever made the link chose them. */
 const linked = new Set<keyof Settings>();
@@ -201,10 +201,11 @@ async function verify(): Promise<void> {
 }
 
 async function found(): Promise<[Shown, string, HTMLElement[]]> {
-  const { id, contract, submitter } = settings();
+  const { id, contract, provenance, submitter } = settings();
   if (id !== "" && !isMrvId(id)) throw new Usage("an MRV id is 1 to 128 printable ASCII characters without spaces");
-  const [address, expected] = [contract === "" ? null : addressOf(contract), addressesOf(submitter)];
-  const registry: Registry | null = chain === null ? null : { chain, address, expected };
+  const [address, other] = [contract, provenance].map((each) => (each === "" ? null : addressOf(each))) as [string | null, string | null];
+  const expected = addressesOf(submitter);
+  const registry: Registry | null = chain === null ? null : { chain, address, provenance: other, expected };
   const trusted = trustedFacts();
   const assumed = assumptions(registry);
   const [bundle, record] = [files.get("bundle"), files.get("record")];

@@ -44,6 +44,8 @@ export interface Registry {
   chain: Chain;
   /** The contract's address, lower-case with 0x; null where the visitor named none, so that only blocks are asked for. */
   address: string | null;
+  /** Address of MLProvenance there, as above; what is not in the registry is kept by it. */
+  provenance: string | null;
   /** Addresses whose registrations count, lower-case; none for anybody's. */
   expected: readonly string[];
 }

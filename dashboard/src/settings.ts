@@ -11,18 +11,19 @@ export interface Settings {
   id: string;
   rpc: string;
   contract: string;
+  provenance: string;
   chain: string;
   submitter: string;
 }
 
-const PRIVATE = ["rpc", "contract", "chain", "submitter"] as const;
+const PRIVATE = ["rpc", "contract", "provenance", "chain", "submitter"] as const;
 
 /** Read the settings of an address. */
 export function settingsOf(address: string): Settings {
   const url = new URL(address);
   const hidden = new URLSearchParams(url.hash.slice(1));
-  const [rpc, contract, chain, submitter] = PRIVATE.map((name) => hidden.get(name) ?? "");
-  return { id: url.searchParams.get("id") ?? "", rpc: rpc!, contract: contract!, chain: chain!, submitter: submitter! };
+  const named = Object.fromEntries(PRIVATE.map((name) => [name, hidden.get(name) ?? ""])) as Omit<Settings, "id">;
+  return { id: url.searchParams.get("id") ?? "", ...named };
 }
 
 /** Write settings into an address; `withNode` says whether the node's URL goes along, which a link for others leaves out. */

@@ -25,7 +25,7 @@ const own = hex(sha256(record));
 const hashes: Record<string, string> = { this: own, another: "an".padEnd(64, "0").replace(/n/, "a"), third: "3".repeat(64) };
 
 async function registry(node: FakeChain, expected: string[] = []): Promise<Registry> {
-  return { chain: await Chain.connect(node), address: REGISTRY, expected: expected.map((who) => ACCOUNTS[who]!).sort() };
+  return { chain: await Chain.connect(node), address: REGISTRY, provenance: null, expected: expected.map((who) => ACCOUNTS[who]!).sort() };
 }
 
 function verified(asked: Registry | null, bytes: Uint8Array = record, receipts: string | null = null): Promise<RecordReport> {

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from mrv_devnet.nodes import AnvilNode
-from tests.mrv.test_registry import Place
+from tests.mrv.registry_place import Place
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "mrv_service" / "static" / "index.html"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,18 @@ import pytest
 from dashboard.conftest import PAGE, ROOT, Dashboard, Gate, strangers
 from playwright.sync_api import Browser, BrowserContext
 
+from mrv_backends_eth.contract import submission_slot
+from mrv_backends_eth.headers import read_header
+from mrv_backends_eth.state_evidence import StateEvidence
+from mrv_core.deployment import deploy
+from mrv_core.hashing import Digest
 from mrv_core.manager import BlockchainManager
+from mrv_core.models import Receipt, ReceiptState
 from mrv_core.mrv.record import generate_mrv_id
 from mrv_core.mrv.samples import SampleFile
-from mrv_core.mrv.storage import collect_receipts, receipts_path
+from mrv_core.mrv.storage import RecordReceipts, collect_receipts, receipts_path, write_receipts
 from tests.mrv.making import steady
-from tests.mrv.test_registry import Place, edited
+from tests.mrv.registry_place import Place, edited
 
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 GOLDEN = ROOT / "tests" / "bundles" / "golden"
@@ -210,6 +217,87 @@ def test_forged_evidence_of_the_registry(dashboard: Dashboard, place: Place, gat
     assert dashboard.give(path, beside) == "NOT_FOUND", "its block left the chain"
     gate.lie = lambda method, _, answer: hex(number - 1) if method == "eth_blockNumber" else answer
     assert dashboard.give(path, beside) == "PENDING", "its block is not final"
+
+
+def filled_in(place: Place, commitment: Digest, *, is_of_today: bool) -> Receipt:
+    """Return a receipt of a contract that somebody deployed with a record of `place.address` already in its storage.
+
+    Its code is MLProvenance's own, and its proofs lead to a block of the chain; the account never called it.
+    """
+    with place.manager(place.account()[0]) as manager:
+        contract = deploy(manager, "ethereum", "MLProvenance")[0].address
+    head = place.node.rpc("eth_getBlockByNumber", "latest", False)
+    number, time = int(head["number"], 16) + 1, int(head["timestamp"], 16) + 10
+    said = (time, number) if is_of_today else (time - 10_000, 1)
+    submitter = bytes.fromhex(place.address[2:])
+    slot = "0x" + submission_slot(submitter, commitment.value).hex()
+    place.node.rpc("anvil_setStorageAt", contract, slot, f"0x{said[1] << 64 | said[0]:064x}")
+    place.node.rpc("evm_setNextBlockTimestamp", time)
+    place.node.rpc("evm_mine")
+    raw, header = read_header(place.node.rpc("eth_getBlockByNumber", hex(number), False))
+    proof = place.node.rpc("eth_getProof", contract, [slot], hex(number))
+    nodes = [tuple(map(_bytes, each)) for each in (proof["accountProof"], proof["storageProof"][0]["proof"])]
+    evidence = StateEvidence(
+        block_number=number,
+        block_hash=header.hash,
+        header=raw,
+        contract=_bytes(contract),
+        submitter=submitter,
+        account_proof=nodes[0],
+        storage_proof=nodes[1],
+    )
+    return Receipt(
+        network="ethereum",
+        driver="ethereum",
+        network_id="eip155:31337",
+        embedded=False,
+        commitment=commitment,
+        state=ReceiptState.FINAL,
+        reference="0x" + "12" * 32,
+        submitted_at=datetime.fromtimestamp(said[0], UTC),
+        block_time=datetime.fromtimestamp(said[0], UTC),
+        evidence=evidence.to_json(),
+    )
+
+
+def _bytes(text: str) -> bytes:
+    return bytes.fromhex(text[2:])
+
+
+@pytest.mark.parametrize("is_of_today", [True, False])
+def test_a_contract_of_somebody_s_own_shows_nobody_s_name(
+    dashboard: Dashboard, place: Place, gate: Gate, is_of_today: bool
+) -> None:
+    """Whoever deploys the code can fill in its storage: then only the contract says who anchored it, or when."""
+    path = place.record(generate_mrv_id())
+    receipt = filled_in(place, _hash(path), is_of_today=is_of_today)
+    held = RecordReceipts(mrv_id=path.stem, commitment=_hash(path), receipts={"ethereum": receipt})
+    write_receipts(path, held)
+    assert place.verify(path).verdict == "TAMPERED", "mrv verify knows which contract it has to be"
+    dashboard.give(path, receipts_path(path))
+    dashboard.connect(place, gate, contract="", submitter=place.address)
+    assert dashboard.verdict() == "UNREACHABLE"
+    assert "nothing says who anchored it but the contract" in dashboard.summary
+    assert dashboard.connect(place, gate, contract="", provenance=place.contract).verdict() == "TAMPERED"
+    assert f"not in {place.contract.lower()}" in dashboard.summary
+    # Without a name there is a block that has the commitment, which is all that is said then.
+    dashboard.connect(place, gate, contract="", provenance="", submitter="")
+    assert dashboard.verdict() == ("VALID" if is_of_today else "UNREACHABLE")
+    if is_of_today:
+        assert "whoever deployed it could have filled in whom they liked" in dashboard.text
+
+
+def test_the_contract_that_was_named_shows_who_anchored_it(dashboard: Dashboard, place: Place, gate: Gate) -> None:
+    path = place.record(generate_mrv_id())
+    config = place.config(place.key)
+    del config["blockchain"]["ethereum"]["registry_address"]
+    with BlockchainManager(config, base_dir=path.parent) as manager:
+        manager.anchor(_hash(path), {"mrv_id": path.stem})
+        manager.flush()
+        collect_receipts(path.parent, manager.journal)
+    dashboard.give(path, receipts_path(path))
+    named = {"contract": "", "provenance": place.contract, "submitter": place.address}
+    assert dashboard.connect(place, gate, **named).verdict() == "VALID"
 
 
 def test_a_bundle_verifies_without_any_network(dashboard: Dashboard) -> None:

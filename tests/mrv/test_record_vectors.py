@@ -18,7 +18,8 @@ from mrv_core.mrv.samples import parse_samples
 from mrv_core.mrv.storage import RecordReceipts, write_receipts
 from mrv_core.mrv.verification import read_record
 from mrv_devnet.nodes import AnvilNode
-from tests.mrv.test_registry import Place
+
+from .registry_place import Place
 
 FOLDER = Path(__file__).parents[1] / "vectors"
 RECORDS: dict[str, Any] = json.loads((FOLDER / "records.json").read_bytes())
