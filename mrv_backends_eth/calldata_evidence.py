@@ -8,17 +8,17 @@ that the transaction is in the block; its bytes show chain, sender and commitmen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from mrv_backends_eth import rlp, trie
+from mrv_backends_eth.block_evidence import BlockEvidence
 from mrv_backends_eth.headers import Header
-from mrv_backends_eth.hexadecimal import Hex, Proof, to_hex
+from mrv_backends_eth.hexadecimal import Proof
 from mrv_backends_eth.transactions import Transaction, UnknownTypeError
 from mrv_core.errors import FormatError, VerificationError
 from mrv_core.hashing import Digest
-from mrv_core.models import Model
 
 CALLDATA_FORMAT: Final = "mrv-evidence-ethereum-calldata/1"
 TAG: Final = b"MRV1"
@@ -26,21 +26,16 @@ TAG: Final = b"MRV1"
 _ALGORITHM: Final = "sha256"
 
 
-class CalldataEvidence(Model):
+class CalldataEvidence(BlockEvidence):
     """Everything needed to recompute an anchor from a block hash.
 
     Attributes:
         format: Version of this format.
-        block_number, block_hash: The block of the transaction; both are recomputed from `header`.
-        header: The block header in RLP.
         transaction_index: Zero-based position of the transaction in the block.
         transaction_proof: Nodes from the header's transactions root to the transaction.
     """
 
     format: Literal["mrv-evidence-ethereum-calldata/1"] = CALLDATA_FORMAT
-    block_number: int = Field(ge=0, lt=2**53)
-    block_hash: Hex
-    header: Hex
     transaction_index: int = Field(ge=0, lt=2**32)
     transaction_proof: Proof
 
@@ -82,18 +77,6 @@ def decode_payload(transaction: Transaction) -> Digest | None:
     return Digest(_ALGORITHM, data[4:]) if data[:4] == TAG and len(data) == 36 else None
 
 
-def parse_calldata_evidence(value: dict[str, Any]) -> CalldataEvidence:
-    """Read a receipt's evidence.
-
-    Raises:
-        VerificationError: malformed evidence is wrong evidence.
-    """
-    try:
-        return CalldataEvidence.from_json(value, what="Ethereum evidence")
-    except FormatError as error:
-        raise VerificationError(error.message) from error
-
-
 def verify_calldata_evidence(evidence: CalldataEvidence) -> ProvenTransaction:
     """Recompute everything that follows from the evidence's header.
 
@@ -101,12 +84,7 @@ def verify_calldata_evidence(evidence: CalldataEvidence) -> ProvenTransaction:
         VerificationError: something in the evidence is wrong.
     """
     # 1. Number and hash are the header's.
-    header = Header.parse(evidence.header)
-    if evidence.block_hash != header.hash or evidence.block_number != header.number:
-        raise VerificationError(
-            f"the evidence names block {evidence.block_number} {to_hex(evidence.block_hash)}, "
-            f"its header is that of block {header.number} {to_hex(header.hash)}"
-        )
+    header = evidence.proven_header()
     # 2. The transaction is in the block.
     key = rlp.encode_int(evidence.transaction_index)
     raw = trie.verify(header.transactions_root, key, evidence.transaction_proof)

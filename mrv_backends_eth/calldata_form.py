@@ -11,7 +11,6 @@ from mrv_backends_eth.calldata_evidence import (
     ProvenTransaction,
     decode_payload,
     encode_payload,
-    parse_calldata_evidence,
     verify_calldata_evidence,
 )
 from mrv_backends_eth.contract_form import require_canonical
@@ -83,7 +82,7 @@ class CalldataForm:
 
     def check(self, node: Node, finality: Finality, transaction_hash: bytes, receipt: Receipt) -> tuple[Anchored, Tip]:
         """Recompute the anchor, then ask for the block. See `Form`."""
-        proven = verify_calldata_evidence(parse_calldata_evidence(receipt.evidence))
+        proven = verify_calldata_evidence(CalldataEvidence.read(receipt.evidence))
         _compare(proven, transaction_hash, node.chain_id())
         if proven.commitment != receipt.commitment:
             raise VerificationError(f"{receipt.reference} anchors {proven.commitment}, not {receipt.commitment}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mrv_backends_eth.chain import EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, Found, Sighting, SignedTransaction
 from mrv_backends_eth.contract import label
-from mrv_backends_eth.evidence import ProvenAnchor, parse_evidence, verify_evidence
+from mrv_backends_eth.evidence import EthereumEvidence, ProvenAnchor, verify_evidence
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.libraries import loading
 from mrv_backends_eth.settings import EthereumSettings
@@ -120,7 +120,7 @@ class EmbeddedChain:
 
     def check(self, transaction_hash: bytes, receipt: Receipt) -> Sighting:
         """Recompute the anchor, then ask the file for the block. See `Chain`."""
-        proven = verify_evidence(parse_evidence(receipt.evidence), CONTRACT)
+        proven = verify_evidence(EthereumEvidence.read(receipt.evidence), CONTRACT)
         if proven.transaction_hash != transaction_hash:
             raise VerificationError(
                 f"the receipt says reference {receipt.reference}, its evidence shows {to_hex(proven.transaction_hash)}"

@@ -9,46 +9,35 @@ They cannot show that the header belongs to the chain; that is for the caller to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from mrv_backends_eth import contract as mlprovenance
 from mrv_backends_eth import rlp, state, trie
+from mrv_backends_eth.block_evidence import ContractEvidence
 from mrv_backends_eth.headers import Header
-from mrv_backends_eth.hexadecimal import Hex, Proof, to_hex
+from mrv_backends_eth.hexadecimal import Proof, to_hex
 from mrv_backends_eth.keccak import keccak256
-from mrv_core.errors import FormatError, VerificationError
+from mrv_core.errors import VerificationError
 from mrv_core.hashing import Digest
-from mrv_core.models import Model
 
 
-class EthereumEvidence(Model):
+class EthereumEvidence(ContractEvidence):
     """Everything needed to recompute an anchor from a block hash.
 
     Attributes:
         format: Version of this format.
-        block_number, block_hash: The block; both are recomputed from `header`.
-        header: The block header in RLP.
-        contract: Address of the MLProvenance contract, 20 bytes.
-        submitter: Address that stated the commitment, 20 bytes.
         transaction_index: Zero-based position of the transaction in the block.
         transaction_proof: Nodes from the header's transactions root to the transaction.
         receipt_proof: Nodes from the header's receipts root to the transaction's receipt.
-        account_proof: Nodes from the header's state root to the contract's account (EIP-1186).
         storage_proof: Nodes from the account's storage root to the submitter's record (EIP-1186).
     """
 
     format: Literal["mrv-evidence-ethereum/1"] = "mrv-evidence-ethereum/1"
-    block_number: int = Field(ge=0, lt=2**53)
-    block_hash: Hex
-    header: Hex
-    contract: Hex
-    submitter: Hex
     transaction_index: int = Field(ge=0, lt=2**32)
     transaction_proof: Proof
     receipt_proof: Proof
-    account_proof: Proof
     storage_proof: Proof
 
 
@@ -71,18 +60,6 @@ class ProvenAnchor:
     first: mlprovenance.Submission
 
 
-def parse_evidence(value: dict[str, Any]) -> EthereumEvidence:
-    """Read a receipt's evidence.
-
-    Raises:
-        VerificationError: malformed evidence is wrong evidence.
-    """
-    try:
-        return EthereumEvidence.from_json(value, what="Ethereum evidence")
-    except FormatError as error:
-        raise VerificationError(error.message) from error
-
-
 def verify_evidence(evidence: EthereumEvidence, contract: bytes) -> ProvenAnchor:
     """Recompute everything that follows from the evidence's header.
 
@@ -94,10 +71,7 @@ def verify_evidence(evidence: EthereumEvidence, contract: bytes) -> ProvenAnchor
         VerificationError: something in the evidence is wrong.
     """
     # 1. Number and hash are the header's.
-    header = Header.parse(evidence.header)
-    _compare("block hash", evidence.block_hash, header.hash)
-    if evidence.block_number != header.number:
-        raise VerificationError(f"evidence names block {evidence.block_number}, its header is of block {header.number}")
+    header = evidence.proven_header()
     # 2. The account at the expected address has the expected code.
     _compare("contract", evidence.contract, contract)
     storage_root = state.verify_contract(header, contract, evidence.account_proof)

@@ -16,17 +16,17 @@ from mrv_backends_eth import registry_contract as registry
 from mrv_backends_eth import values
 from mrv_backends_eth.calldata_evidence import (
     CALLDATA_FORMAT,
+    CalldataEvidence,
     decode_payload,
-    parse_calldata_evidence,
     verify_calldata_evidence,
 )
 from mrv_backends_eth.chain import EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT
-from mrv_backends_eth.evidence import parse_evidence, verify_evidence
+from mrv_backends_eth.evidence import EthereumEvidence, verify_evidence
 from mrv_backends_eth.headers import Header
 from mrv_backends_eth.hexadecimal import to_hex
 from mrv_backends_eth.pending_evidence import is_pending, parse_pending_evidence
-from mrv_backends_eth.registry_evidence import REGISTRY_FORMAT, parse_registry_evidence, verify_registry_evidence
-from mrv_backends_eth.state_evidence import STATE_FORMAT, ProvenRecord, parse_state_evidence, verify_state_evidence
+from mrv_backends_eth.registry_evidence import REGISTRY_FORMAT, RegistryEvidence, verify_registry_evidence
+from mrv_backends_eth.state_evidence import STATE_FORMAT, ProvenRecord, StateEvidence, verify_state_evidence
 from mrv_backends_eth.transactions import Transaction
 from mrv_core.driver import TrustedFacts
 from mrv_core.errors import VerificationError
@@ -142,14 +142,14 @@ def _settle(receipt: Receipt, header: Header, trusted: TrustedFacts) -> tuple[tu
 
 
 def _show_state(receipt: Receipt) -> _Shown:
-    evidence = parse_state_evidence(receipt.evidence)
+    evidence = StateEvidence.read(receipt.evidence)
     return _show_record(receipt, verify_state_evidence(evidence, receipt.commitment.value))
 
 
 def _show_registry(receipt: Receipt) -> _Shown:
     if receipt.commitment.algorithm != _DEFAULT_ALGORITHM:
         raise VerificationError(f"MRVRegistry keeps SHA-256 hashes, not {receipt.commitment}")
-    evidence = parse_registry_evidence(receipt.evidence)
+    evidence = RegistryEvidence.read(receipt.evidence)
     return _show_record(receipt, verify_registry_evidence(evidence, receipt.commitment.value))
 
 
@@ -177,7 +177,7 @@ def _show_record(receipt: Receipt, proven: ProvenRecord) -> _Shown:
 
 
 def _show_calldata(receipt: Receipt) -> _Shown:
-    proven = verify_calldata_evidence(parse_calldata_evidence(receipt.evidence))
+    proven = verify_calldata_evidence(CalldataEvidence.read(receipt.evidence))
     if proven.commitment != receipt.commitment:
         raise VerificationError(f"the evidence is about {proven.commitment}, not about {receipt.commitment}")
     _compare_reference(receipt, proven.transaction.hash)
@@ -189,7 +189,7 @@ def _show_calldata(receipt: Receipt) -> _Shown:
 
 
 def _show_embedded(receipt: Receipt) -> _Shown:
-    proven = verify_evidence(parse_evidence(receipt.evidence), EMBEDDED_CONTRACT)
+    proven = verify_evidence(EthereumEvidence.read(receipt.evidence), EMBEDDED_CONTRACT)
     if proven.commitment != receipt.commitment:
         raise VerificationError(f"the evidence is about {proven.commitment}, not about {receipt.commitment}")
     _compare_reference(receipt, proven.transaction_hash)

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from mrv_backends_eth.block_evidence import Evidence
 from mrv_backends_eth.hexadecimal import Hex, to_hex
 from mrv_backends_eth.transactions import Transaction
 from mrv_core.errors import FormatError, VerificationError
-from mrv_core.models import Model
 
 PENDING_FORMAT: Final = "mrv-evidence-ethereum-pending/1"
 
 
-class PendingEvidence(Model):
+class PendingEvidence(Evidence):
     """A transaction that waits.
 
     Attributes:
@@ -43,7 +43,7 @@ def parse_pending_evidence(value: dict[str, Any], transaction_hash: bytes) -> Tr
     if not value:
         return None
     try:
-        transaction = Transaction.parse(PendingEvidence.from_json(value, what="Ethereum evidence").transaction)
+        transaction = Transaction.parse(PendingEvidence.read(value).transaction)
     except FormatError as error:
         raise VerificationError(error.message) from error
     if transaction.hash != transaction_hash:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mrv_backends_eth import contract as mlprovenance
 from mrv_backends_eth.contract import Submission
 from mrv_backends_eth.contract_queries import ContractQueries, Event, Statement
-from mrv_backends_eth.state_evidence import ProvenRecord, StateEvidence, parse_state_evidence, verify_state_evidence
+from mrv_backends_eth.state_evidence import ProvenRecord, StateEvidence, verify_state_evidence
 from mrv_core.errors import VerificationError
 from mrv_core.hashing import Digest
 from mrv_core.models import Metadata
@@ -77,4 +77,4 @@ class ProvenanceQueries(ContractQueries):
 
     def prove(self, evidence: Mapping[str, Any], commitment: Digest) -> ProvenRecord:
         """See `ContractQueries`."""
-        return verify_state_evidence(parse_state_evidence(dict(evidence)), commitment.value)
+        return verify_state_evidence(StateEvidence.read(evidence), commitment.value)

@@ -9,45 +9,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pydantic import Field
-
 from mrv_backends_eth import registry_contract as registry
 from mrv_backends_eth import state, values
+from mrv_backends_eth.block_evidence import ContractEvidence
 from mrv_backends_eth.contract import decode_submission
-from mrv_backends_eth.hexadecimal import Hex, Proof
-from mrv_backends_eth.state_evidence import ProvenRecord, proven_header
+from mrv_backends_eth.hexadecimal import Proof
+from mrv_backends_eth.state_evidence import ProvenRecord
 from mrv_core.canonical import MAX_SAFE_INTEGER
-from mrv_core.errors import FormatError, VerificationError
-from mrv_core.models import Model
+from mrv_core.errors import VerificationError
 
 REGISTRY_FORMAT: Final = "mrv-evidence-ethereum-registry/1"
 
 
-class RegistryEvidence(Model):
-    """Everything needed to recompute a record from a block hash.
+class RegistryEvidence(ContractEvidence):
+    """Everything needed to recompute a record of MRVRegistry from a block hash.
+
+    The block is that of the transaction, or a later one.
 
     Attributes:
         format: Version of this format.
-        block_number, block_hash: The block whose state it is; both are recomputed from `header`. It is the block of
-            the transaction, or a later one.
-        header: The block header in RLP.
-        contract: Address of the MRVRegistry contract, 20 bytes.
-        submitter: Address that registered the hash, 20 bytes.
         mrv_id: The id under which it did.
-        account_proof: Nodes from the header's state root to the contract's account.
         hash_proof: Nodes from the account's storage root to the hash.
         time_proof: Nodes from there to time and block of the registration.
         id_proof: Nodes from there to who registered the id first, and how many have.
     """
 
     format: Literal["mrv-evidence-ethereum-registry/1"] = REGISTRY_FORMAT
-    block_number: int = Field(ge=0, lt=2**53)
-    block_hash: Hex
-    header: Hex
-    contract: Hex
-    submitter: Hex
     mrv_id: str
-    account_proof: Proof
     hash_proof: Proof
     time_proof: Proof
     id_proof: Proof
@@ -78,18 +66,6 @@ class ProvenRegistration(ProvenRecord):
         }
 
 
-def parse_registry_evidence(value: dict[str, Any]) -> RegistryEvidence:
-    """Read a receipt's evidence.
-
-    Raises:
-        VerificationError: malformed evidence is wrong evidence.
-    """
-    try:
-        return RegistryEvidence.from_json(value, what="Ethereum evidence")
-    except FormatError as error:
-        raise VerificationError(error.message) from error
-
-
 def verify_registry_evidence(evidence: RegistryEvidence, value: bytes) -> ProvenRegistration:
     """Recompute everything that follows from the evidence's header.
 
@@ -101,8 +77,8 @@ def verify_registry_evidence(evidence: RegistryEvidence, value: bytes) -> Proven
         VerificationError: something in the evidence is wrong.
     """
     # 1. Number and hash are the header's, the account has the contract's code.
-    header = proven_header(evidence.header, evidence.block_number, evidence.block_hash)
-    state.require_addresses(evidence.contract, evidence.submitter)
+    header = evidence.proven_header()
+    evidence.require_addresses()
     if not registry.is_id(evidence.mrv_id):
         raise VerificationError("the evidence names an id that MRVRegistry does not take")
     storage_root = state.verify_contract(

@@ -10,7 +10,7 @@ from mrv_backends_eth import registry_contract as registry
 from mrv_backends_eth import values
 from mrv_backends_eth.contract import Submission, decode_submission
 from mrv_backends_eth.contract_queries import ContractQueries, Event, Statement
-from mrv_backends_eth.registry_evidence import RegistryEvidence, parse_registry_evidence, verify_registry_evidence
+from mrv_backends_eth.registry_evidence import RegistryEvidence, verify_registry_evidence
 from mrv_backends_eth.state_evidence import ProvenRecord
 from mrv_core.errors import FormatError, SubmissionRejectedError, VerificationError
 from mrv_core.hashing import Digest
@@ -103,4 +103,4 @@ class RegistryQueries(ContractQueries):
         """See `ContractQueries`."""
         if commitment.algorithm != _ALGORITHM:
             raise VerificationError(f"MRVRegistry keeps SHA-256 hashes, not {commitment}")
-        return verify_registry_evidence(parse_registry_evidence(dict(evidence)), commitment.value)
+        return verify_registry_evidence(RegistryEvidence.read(evidence), commitment.value)

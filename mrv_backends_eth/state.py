@@ -12,16 +12,6 @@ from mrv_backends_eth.keccak import keccak256
 from mrv_core.errors import VerificationError
 
 
-def require_addresses(*addresses: bytes) -> None:
-    """Check that addresses have 20 bytes.
-
-    Raises:
-        VerificationError: one has not.
-    """
-    if any(len(address) != 20 for address in addresses):
-        raise VerificationError("an address in the evidence has not 20 bytes")
-
-
 def verify_contract(
     header: Header,
     contract: bytes,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from mrv_backends_eth import registry_contract as registry
 from mrv_backends_eth.driver import EthereumDriver
 from mrv_backends_eth.offline import examine
-from mrv_backends_eth.registry_evidence import REGISTRY_FORMAT, parse_registry_evidence, verify_registry_evidence
+from mrv_backends_eth.registry_evidence import REGISTRY_FORMAT, RegistryEvidence, verify_registry_evidence
 from mrv_backends_eth.settings import EthereumSettings
 from mrv_core.driver import DriverContext, TrustedFacts
 from mrv_core.errors import (
@@ -400,7 +400,7 @@ def test_calls_in_other_encodings_are_none() -> None:
 
 
 def test_the_evidence_is_read_back_as_it_was_written(receipt: Receipt) -> None:
-    parsed = parse_registry_evidence(receipt.evidence)
+    parsed = RegistryEvidence.read(receipt.evidence)
     assert parsed.to_json() == receipt.evidence
     proven = verify_registry_evidence(parsed, COMMITMENT.value)
     assert proven.mrv_id == ID
