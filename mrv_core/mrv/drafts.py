@@ -21,13 +21,12 @@ from mrv_core.files import storage_error, write_atomic, write_new
 from mrv_core.mrv import units
 from mrv_core.mrv.record import (
     MAX_RECORD_BYTES,
-    Component,
     ComponentEnergy,
     Energy,
-    Epoch,
     MrvRecord,
     Status,
     parse_record,
+    value_of,
 )
 from mrv_core.mrv.samples import SampleFile, energy_uwh, read_samples
 from mrv_core.mrv.storage import read_record_file, samples_path
@@ -126,11 +125,8 @@ def sum_up(draft: MrvRecord, file: SampleFile) -> MrvRecord:
     ends = [sample.end_ms for sample in file.samples[-1:]] + [epoch.end_ms for epoch in draft.epochs[-1:]]
     duration_ms = max(ends, default=0)
     components = tuple(_component(part, file) for part in draft.energy.components)
-    known = [part.energy_uwh for part in components if part.energy_uwh is not None]
-    total = sum(known) if known else None
-    factor, pue = draft.emissions.factor, draft.emissions.pue_permille
-    unknown = total is None or factor is None or pue is None
-    mass = None if unknown else units.co2e_mg(total, factor.value, pue)  # type: ignore[arg-type, union-attr]
+    total = units.total(part.energy_uwh for part in components)
+    mass = units.co2e_mg(total, value_of(draft.emissions.factor), draft.emissions.pue_permille)
     start = draft.timestamps.start_time
     times = {"end_time": start + timedelta(seconds=duration_ms // 1000), "duration_ms": duration_ms}
     return draft.model_copy(
@@ -141,7 +137,10 @@ def sum_up(draft: MrvRecord, file: SampleFile) -> MrvRecord:
             "measurement": draft.measurement.model_copy(update={"gaps": file.gaps(duration_ms, {})}),
             "energy": Energy(total_uwh=total, components=components),
             "emissions": draft.emissions.model_copy(update={"co2e_mg": mass}),
-            "epochs": tuple(_epoch(epoch, file) for epoch in draft.epochs),
+            "epochs": tuple(
+                epoch.model_copy(update={"energy_uwh": file.total_uwh(epoch.start_ms, epoch.end_ms)})
+                for epoch in draft.epochs
+            ),
             "samples": file.summary(),
         }
     )
@@ -156,12 +155,6 @@ def _component(part: ComponentEnergy, file: SampleFile) -> ComponentEnergy:
             update={"energy_uwh": None, "method": None, "source": "not measured: it could not be read"}
         )
     return part.model_copy(update={"energy_uwh": energy})
-
-
-def _epoch(epoch: Epoch, file: SampleFile) -> Epoch:
-    found = [file.energy_uj(Component(each), epoch.start_ms, epoch.end_ms) for each in file.components]
-    known = [energy for energy in found if energy is not None]
-    return epoch.model_copy(update={"energy_uwh": units.uwh(sum(known)) if known else None})
 
 
 def _finish(samples: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from mrv_core.errors import FormatError, RunStateError
 from mrv_core.files import write_new
+from mrv_core.mrv import units
 from mrv_core.mrv.job import counts, rank_mrv_id
 from mrv_core.mrv.ranks import (
     co2e_mg_of,
@@ -290,12 +291,10 @@ def _energy(parts: Sequence[MrvRecord]) -> Energy:
             if part.energy_uwh is not None or counts(place.local_rank, record.measurement.scope, part.component):
                 found.setdefault(part.component, []).append((place.rank, part))
     components = tuple(_component(each, found[each]) for each in Component if each in found)
-    known = [part.energy_uwh for part in components if part.energy_uwh is not None]
-    return Energy(total_uwh=sum(known) if known else None, components=components)
+    return Energy(total_uwh=units.total(part.energy_uwh for part in components), components=components)
 
 
 def _component(component: Component, parts: Sequence[tuple[int, ComponentEnergy]]) -> ComponentEnergy:
-    known = [part.energy_uwh for _, part in parts if part.energy_uwh is not None]
     methods = {part.method for _, part in parts}
     sources: dict[str, list[int]] = {}
     for rank, part in parts:
@@ -303,7 +302,7 @@ def _component(component: Component, parts: Sequence[tuple[int, ComponentEnergy]
     texts = [text if len(sources) == 1 else f"{name_ranks(ranks)}: {text}" for text, ranks in sources.items()]
     return ComponentEnergy(
         component=component,
-        energy_uwh=sum(known) if known else None,
+        energy_uwh=units.total(part.energy_uwh for _, part in parts),
         # The sum is as good as its worst part; the methods are in the order of how good they are.
         method=next((method for method in reversed(Method) if method in methods), None),
         source="; ".join(texts)[:_MAX_TEXT],

@@ -8,6 +8,7 @@ from typing import Final
 
 from mrv_core.hashing import Digest
 from mrv_core.merkle import tree_root
+from mrv_core.mrv import units
 from mrv_core.mrv.job import Scope
 from mrv_core.mrv.record import Component, Gap, RankEntry, Status
 
@@ -39,8 +40,7 @@ def duration_ms_of(entries: Sequence[RankEntry]) -> int:
 
 def energy_uwh_of(entries: Sequence[RankEntry]) -> int | None:
     """Return the energy of all ranks in µWh; None where none measured any."""
-    known = [entry.energy_uwh for entry in entries if entry.energy_uwh is not None]
-    return sum(known) if known else None
+    return units.total(entry.energy_uwh for entry in entries)
 
 
 def co2e_mg_of(entries: Sequence[RankEntry]) -> int | None:

@@ -12,7 +12,7 @@ from typing import Final
 from mrv_core.models import Verdict
 from mrv_core.mrv import units
 from mrv_core.mrv.rank_numbers import check_ranks, check_share, disagree
-from mrv_core.mrv.record import ComponentEnergy, MrvRecord, Samples
+from mrv_core.mrv.record import ComponentEnergy, MrvRecord, Samples, value_of
 from mrv_core.mrv.samples import SampleFile, changed_sections, energy_uwh, root_of_sections, section_size
 from mrv_core.report.model import Finding
 
@@ -59,19 +59,17 @@ def check_samples(record: MrvRecord, samples: Samples, file: SampleFile) -> list
 
 
 def _total(record: MrvRecord) -> Iterator[Finding]:
-    known = [part.energy_uwh for part in record.energy.components if part.energy_uwh is not None]
-    total = sum(known) if known else None
+    total = units.total(part.energy_uwh for part in record.energy.components)
     if total != record.energy.total_uwh:
         message = "the total is not the sum of the components"
         yield disagree("energy.total_uwh", message, record.energy.total_uwh, total)
 
 
 def _emissions(record: MrvRecord) -> Iterator[Finding]:
-    stated, factor, energy = record.emissions, record.emissions.factor, record.energy.total_uwh
-    known = factor is not None and energy is not None and stated.pue_permille is not None
-    if record.ranks is not None and not known:
+    stated = record.emissions
+    computed = units.co2e_mg(record.energy.total_uwh, value_of(stated.factor), stated.pue_permille)
+    if record.ranks is not None and computed is None:
         return  # the sum of the ranks' emissions, of whatever factors: `check_ranks` adds them up
-    computed = units.co2e_mg(energy, factor.value, stated.pue_permille) if known else None  # type: ignore[arg-type, union-attr]
     rounded = 0 if record.ranks is None else len(record.ranks.entries)  # each rank's were, by themselves
     if not _within(stated.co2e_mg, computed, rounded):
         message = "the emissions are not energy times PUE times factor"
@@ -128,9 +126,7 @@ def _energies(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
 
 def _epochs(record: MrvRecord, file: SampleFile) -> Iterator[Finding]:
     for number, epoch in enumerate(record.epochs):
-        found = [file.energy_uj(component, epoch.start_ms, epoch.end_ms) for component in file.components]
-        known = [energy for energy in found if energy is not None]
-        computed = units.uwh(sum(known)) if known else None
+        computed = file.total_uwh(epoch.start_ms, epoch.end_ms)
         if not _agree(record, epoch.energy_uwh, computed):
             message = f"the samples make another energy of epoch {epoch.epoch}"
             yield disagree(f"epochs.{number}.energy_uwh", message, epoch.energy_uwh, computed)

@@ -208,6 +208,11 @@ class Factor(Model):
     stated_at: TimeField
 
 
+def value_of(factor: Factor | None) -> int | None:
+    """Return the value of a factor in mg CO2e/kWh, where there is one."""
+    return None if factor is None else factor.value
+
+
 class Emissions(Model):
     """Emissions of the run.
 

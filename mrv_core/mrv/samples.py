@@ -156,6 +156,11 @@ class SampleFile:
             self._sums[component] = _Sums(self.samples, self.components.index(component))
         return self._sums[component].energy_uj(start_ms, end_ms)
 
+    def total_uwh(self, start_ms: int = 0, end_ms: int | None = None) -> int | None:
+        """Integrate the power of all components over a time, in µWh; None where none of it was measured."""
+        found = units.total(self.energy_uj(component, start_ms, end_ms) for component in self.components)
+        return None if found is None else units.uwh(found)
+
     def gaps(self, duration_ms: int, reasons: dict[Component, str]) -> tuple[Gap, ...]:
         """Return the times for which a component that is measured has no power.
 

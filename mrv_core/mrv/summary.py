@@ -84,8 +84,7 @@ def energy_of(sampler: Sampler, samples: SampleFile | None, problem: str | None)
             )
         )
     parts += [_unmeasured(component, why) for component, why in sampler.detected.unmeasured.items()]
-    known = [part.energy_uwh for part in parts if part.energy_uwh is not None]
-    return Energy(total_uwh=sum(known) if known else None, components=tuple(parts))
+    return Energy(total_uwh=units.total(part.energy_uwh for part in parts), components=tuple(parts))
 
 
 def _unmeasured(component: Component, why: str) -> ComponentEnergy:
@@ -109,12 +108,10 @@ def gaps_of(sampler: Sampler, samples: SampleFile | None, problem: str | None, d
 
 def epoch_of(epoch: OpenEpoch, samples: SampleFile | None) -> Epoch:
     """Sum up an epoch over all components."""
-    found = [] if samples is None else [samples.energy_uj(c, epoch.start_ms, epoch.end_ms) for c in samples.components]
-    known = [each for each in found if each is not None]
     return Epoch(
         epoch=epoch.epoch,
         start_ms=epoch.start_ms,
         end_ms=epoch.end_ms,
-        energy_uwh=units.uwh(sum(known)) if known else None,
+        energy_uwh=None if samples is None else samples.total_uwh(epoch.start_ms, epoch.end_ms),
         metrics=epoch.metrics,
     )

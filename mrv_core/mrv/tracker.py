@@ -52,6 +52,7 @@ from mrv_core.mrv.record import (
     Training,
     check_mrv_id,
     generate_mrv_id,
+    value_of,
 )
 from mrv_core.mrv.registry_client import RegistryClient
 from mrv_core.mrv.sampler import Sampler
@@ -543,8 +544,7 @@ class MRVTracker:
 
     def _build(self, measured: Measured, interruption: str | None) -> MrvRecord:
         assert self._sampler is not None  # noqa: S101 - it was started
-        detected, factor, total = self._sampler.detected, self._factor, measured.energy.total_uwh
-        known = total is not None and factor is not None
+        detected = self._sampler.detected
         return MrvRecord(
             mrv_id=self._own_id,
             status=Status.COMPLETED if interruption is None else Status.INTERRUPTED,
@@ -569,9 +569,9 @@ class MRVTracker:
             ),
             energy=measured.energy,
             emissions=Emissions(
-                co2e_mg=units.co2e_mg(total, factor.value, self._pue_permille) if known else None,  # type: ignore[arg-type, union-attr]
+                co2e_mg=units.co2e_mg(measured.energy.total_uwh, value_of(self._factor), self._pue_permille),
                 pue_permille=self._pue_permille,
-                factor=factor,
+                factor=self._factor,
             ),
             epochs=tuple(epoch_of(each, measured.samples) for each in tuple(self._epochs)),
             metrics=dict(self._metrics),

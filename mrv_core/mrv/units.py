@@ -9,6 +9,7 @@ record gets the same digits.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final
 
@@ -28,14 +29,22 @@ def uwh(microjoules: int) -> int:
     return round(Fraction(microjoules, UJ_PER_UWH))
 
 
-def co2e_mg(energy_uwh: int, factor_mg_per_kwh: int, pue_permille: int) -> int:
-    """Return the emissions of an energy in mg CO2e.
+def total(values: Iterable[int | None]) -> int | None:
+    """Return the sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def co2e_mg(energy_uwh: int | None, factor_mg_per_kwh: int | None, pue_permille: int | None) -> int | None:
+    """Return the emissions of an energy in mg CO2e; None where one of the numbers is not known.
 
     Args:
         energy_uwh: Energy of the computer's parts.
         factor_mg_per_kwh: Emissions of the electricity.
         pue_permille: Power usage effectiveness of the data centre (ISO/IEC 30134-2), times 1000.
     """
+    if energy_uwh is None or factor_mg_per_kwh is None or pue_permille is None:
+        return None
     return round(Fraction(energy_uwh * factor_mg_per_kwh * pue_permille, UWH_PER_KWH * PERMILLE))
 
 
