@@ -26,7 +26,9 @@ from mrv_cli import (
     recover,
     serve,
     submit,
+    tokens,
     verify,
+    worker,
 )
 
 EXAMPLES = """\b
@@ -92,8 +94,8 @@ contract_app.command(epilog=contract.DEPLOY_EXAMPLES)(contract.deploy)
 app.add_typer(contract_app, name="contract")
 app.add_typer(devnet.devnet_app, name="devnet")
 app.command(short_help="Run a registry of records and bundles.", epilog=serve.SERVE_EXAMPLES)(serve.serve)
-app.command(short_help="Anchor the records of a registry in batches.", epilog=serve.WORKER_EXAMPLES)(serve.worker)
-app.add_typer(serve.token_app, name="token")
+app.command(short_help="Anchor the records of a registry in batches.", epilog=worker.WORKER_EXAMPLES)(worker.worker)
+app.add_typer(tokens.token_app, name="token")
 app.command(short_help="Submit records and bundles to a registry.", epilog=submit.SUBMIT_EXAMPLES)(submit.submit)
 
 

@@ -61,8 +61,8 @@ class Bundles:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, data: bytes, submitted_by: str) -> tuple[BundleSummary, bool]:
-        """Keep a bundle; return what a list says of it, and whether it is new.
+    def add(self, data: bytes, submitted_by: str) -> tuple[str, bool]:
+        """Keep a bundle; return its name here, and whether it is new.
 
         Raises:
             FormatError: no bundle.
@@ -87,8 +87,8 @@ class Bundles:
             with self._database.write() as connection:
                 connection.execute(insert(bundles).values(values))
         except IntegrityError:
-            return self.summary(name), False
-        return self.summary(name), True
+            return name, False
+        return name, True
 
     def summary(self, name: str) -> BundleSummary:
         """Return what a list says of a bundle.

@@ -113,8 +113,8 @@ class Records:
         self._database = database
         self._registry = registry
 
-    def add(self, data: bytes, submitted_by: str) -> tuple[RecordSummary, bool]:
-        """Keep a record; return what a list says of it, and whether it is new.
+    def add(self, data: bytes, submitted_by: str) -> tuple[str, bool]:
+        """Keep a record; return its id, and whether it is new.
 
         Raises:
             FormatError: no record, or one whose numbers contradict each other.
@@ -134,13 +134,13 @@ class Records:
         try:
             with self._database.write() as connection:
                 connection.execute(insert(records).values(values))
-                return _listed(connection, record.mrv_id), True
+            return record.mrv_id, True
         except IntegrityError:
             pass
         with self._database.read() as connection:
             row = _row(connection, record.mrv_id)
             if row.hash == commitment.hex and row.content == data:
-                return _listed(connection, record.mrv_id), False
+                return record.mrv_id, False
         self._note_conflict(record.mrv_id, commitment, submitted_by)
         raise ProblemError(
             HTTPStatus.CONFLICT,
@@ -159,15 +159,14 @@ class Records:
         with self._database.read() as connection:
             return _listed(connection, mrv_id)
 
-    def content(self, mrv_id: str) -> tuple[bytes, str]:
-        """Return a record's bytes and hash.
+    def content(self, mrv_id: str) -> bytes:
+        """Return a record's bytes.
 
         Raises:
             ProblemError: there is none.
         """
         with self._database.read() as connection:
-            row = _row(connection, mrv_id)
-        return row.content, row.hash
+            return bytes(_row(connection, mrv_id).content)
 
     def page(self, wanted: Filter, cursor: str | None, limit: int) -> RecordPage:
         """Return one page of the records that a filter leaves.

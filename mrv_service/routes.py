@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from mrv_service.documents import JSON_BODY, Body, IfNoneMatch, document
 from mrv_service.idempotency import IdempotencyKeys
 from mrv_service.problems import MEDIA_TYPE, ProblemError
 from mrv_service.records import Filter, RecordPage, Records, RecordSummary
+from mrv_service.tokens import Token
 
 PREFIX = "/api/v1"
 _NO_NUL = "^[^\\x00]*$"  # which PostgreSQL takes in no text
@@ -73,6 +75,29 @@ def _page_size(request: Request, limit: int | None) -> int:
     return most if limit is None else min(limit, most)
 
 
+def _submitted(
+    request: Request,
+    response: Response,
+    token: Token,
+    kind: str,
+    body: bytes,
+    key: str | None,
+    add: Callable[[bytes, str], tuple[str, bool]],
+) -> str:
+    """Add what was submitted, once for each key, say where it is, and return its name."""
+    created = False
+
+    def make() -> str:
+        nonlocal created
+        name, created = add(body, token.id)
+        return name
+
+    name = _keys(request).location(token.id, key, kind.encode() + body, make)
+    response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
+    response.headers["Location"] = f"{PREFIX}/{kind}/{quote(name, safe='')}"
+    return name
+
+
 # --- records --------------------------------------------------------------------------------------------------------
 
 
@@ -85,17 +110,7 @@ def _page_size(request: Request, limit: int | None) -> int:
 )
 def submit_record(request: Request, response: Response, token: Writer, body: Body, key: _Key = None) -> RecordSummary:
     """Submit a record: the bytes of its file. The same bytes are the same record; others of its id are refused."""
-    created = False
-
-    def make() -> str:
-        nonlocal created
-        summary, created = _records(request).add(body, token.id)
-        return summary.mrv_id
-
-    mrv_id = _keys(request).location(token.id, key, b"record" + body, make)
-    response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
-    response.headers["Location"] = f"{PREFIX}/records/{quote(mrv_id, safe='')}"
-    return _records(request).summary(mrv_id)
+    return _records(request).summary(_submitted(request, response, token, "records", body, key, _records(request).add))
 
 
 @router.get("/records", responses=_LIST, tags=["records"])
@@ -125,7 +140,7 @@ def show_record(request: Request, token: Reader, mrv_id: _MrvId) -> RecordSummar
 @router.get("/records/{mrv_id}/content", responses=_BYTES, response_class=Response, tags=["records"])
 def fetch_record(request: Request, token: Reader, mrv_id: _MrvId, if_none_match: IfNoneMatch = None) -> Response:
     """Fetch a record's file, byte by byte."""
-    data, _ = _records(request).content(mrv_id)
+    data = _records(request).content(mrv_id)
     return document(request, data, "application/json", if_none_match, unchanging=True)
 
 
@@ -183,17 +198,7 @@ def fetch_samples(request: Request, token: Reader, mrv_id: _MrvId, if_none_match
 )
 def submit_bundle(request: Request, response: Response, token: Writer, body: Body, key: _Key = None) -> BundleSummary:
     """Submit the bundle of a run: the bytes of its file."""
-    created = False
-
-    def make() -> str:
-        nonlocal created
-        summary, created = _bundles(request).add(body, token.id)
-        return summary.hash
-
-    name = _keys(request).location(token.id, key, b"bundle" + body, make)
-    response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
-    response.headers["Location"] = f"{PREFIX}/bundles/{name}"
-    return _bundles(request).summary(name)
+    return _bundles(request).summary(_submitted(request, response, token, "bundles", body, key, _bundles(request).add))
 
 
 @router.get("/bundles", responses=_LIST, tags=["bundles"])

@@ -9,11 +9,10 @@ import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, insert, select, update
 
 from mrv_core.errors import ConfigurationError
 from mrv_core.models import format_time, utc_now
@@ -60,7 +59,7 @@ def create(database: Database, name: str, scopes: Collection[Scope]) -> tuple[To
         raise ConfigurationError(f"a token has a name of 1 to {_MAX_NAME} printable characters")
     if not scopes:
         raise ConfigurationError("a token has a scope", hint=f"scopes: {', '.join(Scope)}")
-    token = Token(secrets.token_hex(6), name, frozenset(scopes), _now(), None)
+    token = Token(secrets.token_hex(6), name, frozenset(scopes), format_time(utc_now()), None)
     secret = secrets.token_urlsafe(32)
     with database.write() as connection:
         connection.execute(
@@ -79,7 +78,9 @@ def revoke(database: Database, token_id: str) -> bool:
     """Revoke a token for good; False where there is none with this id, or it was revoked before."""
     with database.write() as connection:
         changed = connection.execute(
-            update(tokens).where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None)).values(revoked_at=_now())
+            update(tokens)
+            .where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
+            .values(revoked_at=format_time(utc_now()))
         )
         return changed.rowcount == 1
 
@@ -103,15 +104,10 @@ def find(database: Database, text: str) -> Token | None:
     return _token(row)
 
 
-def _token(row: object) -> Token:
-    scopes = frozenset(Scope(scope) for scope in row.scopes.split())  # type: ignore[attr-defined]
-    return Token(row.id, row.name, scopes, row.created_at, row.revoked_at)  # type: ignore[attr-defined]
+def _token(row: Row[Any]) -> Token:
+    scopes = frozenset(Scope(scope) for scope in row.scopes.split())
+    return Token(row.id, row.name, scopes, row.created_at, row.revoked_at)
 
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _now() -> str:
-    now: datetime = utc_now()
-    return format_time(now)
