@@ -22,6 +22,7 @@ from mrv_backends_eth.searching import transaction_of
 from mrv_core.driver import Registration
 from mrv_core.errors import VerificationError
 from mrv_core.hashing import Digest
+from mrv_core.mrv.record import is_mrv_id
 from mrv_core.transport import RpcError
 
 _LAST_SECOND: Final = 253_402_300_799
@@ -73,7 +74,7 @@ def find_registered(
         ConfigurationError: there is no registry at its address.
         BackendError: no usable answer.
     """
-    if not registry.is_id(mrv_id):
+    if not is_mrv_id(mrv_id):
         return Found(None, (), 0)  # what the contract does not take, it does not have
     head, *code = node.ask(("eth_blockNumber", ()), *queries.usability_calls(with_proof=False))
     queries.check_usability(node, code)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from mrv_backends_eth import rlp
 from mrv_backends_eth.keccak import keccak256
 from mrv_core.errors import VerificationError
+from mrv_core.mrv.record import is_mrv_id
 
 CODE_HASHES: Final = frozenset({bytes.fromhex("2cab374050b2c5e1ac7edb6219507977ef8dc575823760e215e2e1e9272ea5e0")})
 """Code hashes of every released version of the contract; what an older one keeps can be verified for ever."""
@@ -21,7 +21,6 @@ REGISTER_MRV: Final = keccak256(b"registerMRV(string,bytes32)")[:4]
 MRV_REGISTERED: Final = keccak256(b"MRVRegistered(bytes32,address,bytes32,string,uint256)")
 """Topic of the event that a `registerMRV` emits, the first time that an account registers an id."""
 
-_ID: Final = re.compile(r"[!-~]{1,128}")
 _WORD: Final = 32
 _RECORDS_SLOT, _IDS_SLOT, _ALTERNATES_SLOT = 0, 1, 2
 
@@ -32,11 +31,6 @@ class IdEntry:
 
     first_submitter: bytes
     submitters: int
-
-
-def is_id(text: str) -> bool:
-    """Tell whether the contract takes an id: 1 to 128 printable ASCII characters without spaces."""
-    return _ID.fullmatch(text) is not None
 
 
 def key_of(mrv_id: str) -> bytes:
@@ -103,7 +97,7 @@ def decode_registered(topics: Sequence[bytes], data: bytes) -> tuple[bytes, byte
 
 
 def _is_encoded(name: bytes) -> bool:
-    return name.isascii() and is_id(name.decode("ascii"))
+    return name.isascii() and is_mrv_id(name.decode("ascii"))
 
 
 def _padded(number: int) -> bytes:

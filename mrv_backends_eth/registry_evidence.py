@@ -17,6 +17,7 @@ from mrv_backends_eth.hexadecimal import Proof
 from mrv_backends_eth.state_evidence import ProvenRecord
 from mrv_core.canonical import MAX_SAFE_INTEGER
 from mrv_core.errors import VerificationError
+from mrv_core.mrv.record import is_mrv_id
 
 REGISTRY_FORMAT: Final = "mrv-evidence-ethereum-registry/1"
 
@@ -79,7 +80,7 @@ def verify_registry_evidence(evidence: RegistryEvidence, value: bytes) -> Proven
     # 1. Number and hash are the header's, the account has the contract's code.
     header = evidence.proven_header()
     evidence.require_addresses()
-    if not registry.is_id(evidence.mrv_id):
+    if not is_mrv_id(evidence.mrv_id):
         raise VerificationError("the evidence names an id that MRVRegistry does not take")
     storage_root = state.verify_contract(
         header, evidence.contract, evidence.account_proof, registry.CODE_HASHES, "MRVRegistry"

@@ -15,6 +15,7 @@ from mrv_backends_eth.state_evidence import ProvenRecord
 from mrv_core.errors import FormatError, SubmissionRejectedError, VerificationError
 from mrv_core.hashing import Digest
 from mrv_core.models import Metadata
+from mrv_core.mrv.record import is_mrv_id
 
 if TYPE_CHECKING:
     from mrv_backends_eth.writing import Writer
@@ -36,7 +37,7 @@ class RegistryQueries(ContractQueries):
     def statement(self, commitment: Digest, metadata: Metadata) -> Statement:
         """Return the record's hash and id; what else the metadata say is not sent. See `ContractQueries`."""
         mrv_id = metadata.get(MRV_ID)
-        if not isinstance(mrv_id, str) or not registry.is_id(mrv_id):
+        if not is_mrv_id(mrv_id):
             raise FormatError(f"{mrv_id!r:.80} is no id that MRVRegistry takes")
         if commitment.algorithm != _ALGORITHM:
             raise FormatError(f"MRVRegistry takes SHA-256 hashes, not {commitment.algorithm}")

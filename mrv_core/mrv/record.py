@@ -11,7 +11,7 @@ import hashlib
 import re
 import uuid
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeGuard
 
 from pydantic import Field, model_validator
 
@@ -407,7 +407,7 @@ def generate_mrv_id() -> str:
     return f"MRV-{uuid.uuid4()}"
 
 
-def is_mrv_id(mrv_id: object) -> bool:
+def is_mrv_id(mrv_id: object) -> TypeGuard[str]:
     """Tell whether an id is one that the registry contract takes; see `check_mrv_id`."""
     return isinstance(mrv_id, str) and _ID.fullmatch(mrv_id) is not None
 
