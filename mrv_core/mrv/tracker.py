@@ -33,7 +33,6 @@ from mrv_core.manager import BlockchainManager
 from mrv_core.models import Receipt, utc_now
 from mrv_core.mrv import meters, units
 from mrv_core.mrv.drafts import KILLED, Draft
-from mrv_core.mrv.factor import country_factor, stated_factor
 from mrv_core.mrv.job import Job, detect_share, job_mrv_id, job_of, now_ms, rank_mrv_id
 from mrv_core.mrv.job_record import write_job_record
 from mrv_core.mrv.neighbours import Neighbours
@@ -41,15 +40,11 @@ from mrv_core.mrv.record import (
     MAX_RECORD_BYTES,
     Component,
     Emissions,
-    Experiment,
-    Factor,
     Measurement,
     MrvRecord,
     Provenance,
     Status,
-    Supersedes,
     Timestamps,
-    Training,
     check_mrv_id,
     generate_mrv_id,
     value_of,
@@ -57,6 +52,7 @@ from mrv_core.mrv.record import (
 from mrv_core.mrv.registry_client import RegistryClient
 from mrv_core.mrv.sampler import Sampler
 from mrv_core.mrv.samples import SampleFile, SampleWriter, read_samples
+from mrv_core.mrv.stated import Stated, check_interval
 from mrv_core.mrv.storage import RecordReceipts, collect_receipts, record_path, samples_path, write_receipts
 from mrv_core.mrv.summary import Measured, OpenEpoch, declared_energy, energy_of, epoch_of, gaps_of
 from mrv_core.mrv.surroundings import Surroundings
@@ -72,8 +68,6 @@ _R = TypeVar("_R")
 
 TOLERANCE_PERMILLE: Final = 1
 """By how much a recomputed number may differ: the roundings of many readings, and nothing else."""
-_MIN_INTERVAL_S: Final = 0.01
-_MAX_PUE: Final = 100
 _MAX_TEXT: Final = 1000
 _FORGOTTEN: Final = "the program ended without stop()"
 
@@ -161,28 +155,21 @@ class MRVTracker:
         self.record: MrvRecord | None = None
         self.job_record: MrvRecord | None = None
         self.error: MrvError | None = None
-        self._experiment = Experiment.from_json(
+        self._stated = Stated.of(
             {"experiment_name": experiment_name, "model_name": model_name, "dataset_name": dataset_name},
-            what="the experiment",
-        )
-        self._training = Training.from_json(
-            {"epochs": epochs, "batch_size": batch_size, "framework": framework}, what="the training"
+            {"epochs": epochs, "batch_size": batch_size, "framework": framework},
+            country=country,
+            emission_factor=emission_factor,
+            emission_factor_source=emission_factor_source,
+            pue=pue,
+            supersedes=supersedes,
         )
         self._path = record_path(self.storage_dir, self._own_id)
-        self._factor = _factor(country, emission_factor, emission_factor_source)
-        self._pue_permille = units.to_base(pue, units.PERMILLE, "the PUE")
-        if not units.PERMILLE <= self._pue_permille <= _MAX_PUE * units.PERMILLE:
-            raise ConfigurationError(
-                f"a PUE is 1 or more, and {_MAX_PUE} at most, not {pue}", hint="it is total power over computing power"
-            )
-        if not _MIN_INTERVAL_S <= interval_s <= 3600:
-            raise ConfigurationError(f"interval_s is {_MIN_INTERVAL_S} to 3600 seconds, not {interval_s}")
+        self._interval_s = check_interval(interval_s)
         if scope not in ("machine", "process"):
             raise ConfigurationError(f'scope is "machine" or "process", not {scope!r:.40}')
-        self._interval_s = interval_s
         self._scope = scope
         self._provenance = provenance
-        self._supersedes = None if supersedes is None else Supersedes(mrv_id=supersedes.mrv_id, hash=supersedes.hash)
         self._manager = self._make_manager(config, registry) if blockchain_enabled else None
         self._process = os.getpid()
         self._start_ns = 0
@@ -549,8 +536,8 @@ class MRVTracker:
             mrv_id=self._own_id,
             status=Status.COMPLETED if interruption is None else Status.INTERRUPTED,
             interruption=None if interruption is None else _text(interruption),
-            experiment=self._experiment,
-            training=self._training,
+            experiment=self._stated.experiment,
+            training=self._stated.training,
             hardware=measured.hardware,
             timestamps=Timestamps(
                 start_time=self._started_at,
@@ -569,9 +556,11 @@ class MRVTracker:
             ),
             energy=measured.energy,
             emissions=Emissions(
-                co2e_mg=units.co2e_mg(measured.energy.total_uwh, value_of(self._factor), self._pue_permille),
-                pue_permille=self._pue_permille,
-                factor=self._factor,
+                co2e_mg=units.co2e_mg(
+                    measured.energy.total_uwh, value_of(self._stated.factor), self._stated.pue_permille
+                ),
+                pue_permille=self._stated.pue_permille,
+                factor=self._stated.factor,
             ),
             epochs=tuple(epoch_of(each, measured.samples) for each in tuple(self._epochs)),
             metrics=dict(self._metrics),
@@ -580,7 +569,7 @@ class MRVTracker:
             ranks=None,
             environment=measured.environment,
             provenance=measured.provenance,
-            supersedes=self._supersedes,
+            supersedes=self._stated.supersedes,
         )
 
     def _read_samples(self, sampler: Sampler) -> tuple[SampleFile | None, str | None]:
@@ -641,14 +630,6 @@ class MRVTracker:
 
     def _now_ms(self) -> int:
         return (time.monotonic_ns() - self._start_ns) // 1_000_000
-
-
-def _factor(country: str | None, grams_per_kwh: float | None, source: str | None) -> Factor | None:
-    if country is not None and grams_per_kwh is not None:
-        raise ConfigurationError("country and emission_factor are both given", hint="the factor alone is enough")
-    if country is not None:
-        return country_factor(country)
-    return None if grams_per_kwh is None else stated_factor(grams_per_kwh, source)
 
 
 def _text(value: str) -> str:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,8 @@ def test_a_training_whose_meters_failed_is_left_alone(tmp_path: Path, monkeypatc
     monkeypatch.setattr(SampleWriter, "append", full)
     with MRVTracker("full", storage_dir=tmp_path, blockchain_enabled=False, interval_s=0.05) as tracker:
         assert failed.wait(30)
-        time.sleep(0.2)  # until its thread has noticed
+        for sampling in [each for each in threading.enumerate() if each.name == meters.THREAD_NAME]:
+            sampling.join(0.2)  # in which it would end, if it did not wait for the training
         with pytest.raises(RunStateError, match="is still being written"):
             recover(draft_path(tracker.record_path))
     assert tracker.record is not None
