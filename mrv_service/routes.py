@@ -92,9 +92,10 @@ def _submitted(
         name, created = add(body, token.id)
         return name
 
+    # The database keeps the hash of this beside the key: it stays as it is, or old keys are refused.
     name = _keys(request).location(token.id, key, kind.encode() + body, make)
     response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
-    response.headers["Location"] = f"{PREFIX}/{kind}/{quote(name, safe='')}"
+    response.headers["Location"] = f"{PREFIX}/{kind}s/{quote(name, safe='')}"
     return name
 
 
@@ -110,7 +111,7 @@ def _submitted(
 )
 def submit_record(request: Request, response: Response, token: Writer, body: Body, key: _Key = None) -> RecordSummary:
     """Submit a record: the bytes of its file. The same bytes are the same record; others of its id are refused."""
-    return _records(request).summary(_submitted(request, response, token, "records", body, key, _records(request).add))
+    return _records(request).summary(_submitted(request, response, token, "record", body, key, _records(request).add))
 
 
 @router.get("/records", responses=_LIST, tags=["records"])
@@ -198,7 +199,7 @@ def fetch_samples(request: Request, token: Reader, mrv_id: _MrvId, if_none_match
 )
 def submit_bundle(request: Request, response: Response, token: Writer, body: Body, key: _Key = None) -> BundleSummary:
     """Submit the bundle of a run: the bytes of its file."""
-    return _bundles(request).summary(_submitted(request, response, token, "bundles", body, key, _bundles(request).add))
+    return _bundles(request).summary(_submitted(request, response, token, "bundle", body, key, _bundles(request).add))
 
 
 @router.get("/bundles", responses=_LIST, tags=["bundles"])
