@@ -1422,12 +1422,15 @@ function showRegistry(receipt, commitment) {
   const timeSlot = word(BigInt(`0x${hex(slot)}`) + 1n);
   const first = datedRecord(header, storageWord(storageRoot, timeSlot, evidence.time_proof));
   const entry = storageWord(storageRoot, keccak256(key, word(1n)), evidence.id_proof);
+  const submitters = (entry >> 160n) & ((1n << 64n) - 1n);
+  const possible = submitters > 0n && submitters <= BigInt(Number.MAX_SAFE_INTEGER);
+  demand(possible, `the registry counts ${submitters} submitters of ${evidence.mrv_id}`);
   const facts = {
     contract: `0x${hex(evidence.contract)}`,
     submitter: `0x${hex(evidence.submitter)}`,
     mrv_id: evidence.mrv_id,
     first_submitter: zeroX20(entry & ((1n << 160n) - 1n)),
-    submitters: Number((entry >> 160n) & ((1n << 64n) - 1n)),
+    submitters: Number(submitters),
   };
   const recorded = secondsText(new Date(Number(first.timestamp) * 1000));
   const older = `that the record is of ${recorded}, block ${first.number}`;
