@@ -4,8 +4,9 @@
 
 import { type BundleResult, type Json, type Trusted, type Verdict, combine, digest, mapping, object, parseJson, receipt, verifyBundle, worst } from "verify-bundle";
 
-import { askChain } from "./asking.ts";
-import type { Registry } from "./registry.ts";
+import { askChain, examined } from "./asking.ts";
+import type { Chain } from "./chain.ts";
+import type { Named } from "./registry.ts";
 import { type NetworkCheck, type Report, WORDS } from "./report.ts";
 import type { GivenFile } from "./verify.ts";
 
@@ -20,7 +21,9 @@ export interface BundleReport extends Report {
  *
  * @throws Usage: it is not a bundle of this version.
  */
-export async function verifyGivenBundle({ name, bytes }: GivenFile, trusted: Trusted, registry: Registry | null): Promise<BundleReport> {
+export async function verifyGivenBundle(
+  { name, bytes }: GivenFile, trusted: Trusted, named: Named, chain: Chain | null,
+): Promise<BundleReport> {
   const result = verifyBundle(bytes, name, { root: null, networks: null, trusted });
   const { steps, run_id, phase, root, anchored, leaf } = result;
   const facts = { run_id, phase, root, anchored, leaf };
@@ -28,9 +31,13 @@ export async function verifyGivenBundle({ name, bytes }: GivenFile, trusted: Tru
   const value = object(parseJson(bytes, name), name);
   const receipts = mapping(receipt)(value.get("receipts")!, name);
   const commitment = digest(anchored, name);
+  const shown: NetworkCheck[] = [];
   const networks: NetworkCheck[] = [];
-  for (const check of result.networks) {
-    networks.push(await askChain({ ...check, asked: false }, receipts.get(check.network)!, commitment, trusted, registry));
+  for (const { network } of result.networks) {
+    const one = receipts.get(network)!;
+    const check = examined(network, one, commitment, trusted, named, chain);
+    shown.push(check);
+    networks.push(await askChain(check, one, commitment, trusted, named, chain));
   }
   const asked = networks.filter((check) => check.asked).map((check) => check.verdict);
   const verdicts = networks.map((check) => check.verdict);
@@ -40,7 +47,7 @@ export async function verifyGivenBundle({ name, bytes }: GivenFile, trusted: Tru
   const detail = asked.length > 0 ? inWords : "no network was asked";
   const decided = steps.map((step) => {
     if (step.number === 7) return { ...step, verdict: worst(asked), detail };
-    if (step.number === 6) return { ...step, detail: wordsOf(result.networks) };
+    if (step.number === 6) return { ...step, verdict: worst(shown.map((check) => check.verdict)), detail: wordsOf(shown) };
     return step.number === 8 ? { ...step, verdict } : step;
   });
   const summary = isWrong ? result.summary : inWords;

@@ -11,7 +11,7 @@ import { Chain, DEVELOPMENT, HttpProvider, type Provider, chainName } from "./ch
 import { type Kind, bytesOf, kindOf } from "./documents.ts";
 import { byId, element, visible } from "./dom.ts";
 import { isMrvId } from "./record.ts";
-import { type Registry, findRegistered } from "./registry.ts";
+import { type Named, findRegistered } from "./registry.ts";
 import { type Settings, addressOf, addressWith, addressesOf, settingsOf } from "./settings.ts";
 import { type Shown, bundleSections, recordSections, registrySection, showVerdict } from "./show.ts";
 import { type GivenFile, verifyRecord } from "./verify.ts";
@@ -205,23 +205,23 @@ async function found(): Promise<[Shown, string, HTMLElement[]]> {
   if (id !== "" && !isMrvId(id)) throw new Usage("an MRV id is 1 to 128 printable ASCII characters without spaces");
   const [address, other] = [contract, provenance].map((each) => (each === "" ? null : addressOf(each))) as [string | null, string | null];
   const expected = addressesOf(submitter);
-  const registry: Registry | null = chain === null ? null : { chain, address, provenance: other, expected };
+  const named: Named = { address, provenance: other, expected };
   const trusted = trustedFacts();
-  const assumed = assumptions(registry);
+  const assumed = assumptions();
   const [bundle, record] = [files.get("bundle"), files.get("record")];
   if (bundle !== undefined) {
-    const report = await verifyGivenBundle(bundle, trusted, registry);
+    const report = await verifyGivenBundle(bundle, trusted, named, chain);
     return [report.verdict, report.summary, bundleSections(report, bundle.bytes, bundle.name, assumed)];
   }
   if (record !== undefined) {
     const [receipts, samples] = [files.get("receipts") ?? null, files.get("samples") ?? null];
-    const report = await verifyRecord({ file: record, mrvId: id === "" ? null : id, receipts, samples, registry, trusted });
+    const report = await verifyRecord({ file: record, mrvId: id === "" ? null : id, receipts, samples, named, chain, trusted });
     linkTo(report.mrvId);
     return [report.verdict, report.summary, recordSections(report, record.bytes, record.name, assumed)];
   }
   if (id === "") throw new Usage(files.size === 0 ? "choose a file, or give an id" : "the record itself is missing: drop it here, too");
-  if (registry === null || address === null) throw new CannotCheck("connect to a chain and name the registry's address to look an id up");
-  const registered = await findRegistered(registry, id, null);
+  if (chain === null || address === null) throw new CannotCheck("connect to a chain and name the registry's address to look an id up");
+  const registered = await findRegistered({ chain, address, expected }, id, null);
   const counts = registered.others.filter((each) => expected.length === 0 || each.isExpected === true);
   if (counts.length === 0) return ["NOT_FOUND", `${id} is not registered by anybody whose registrations count.`, [registrySection(id, registered)]];
   return ["REGISTERED", `${id} is registered. Drop the record's file here to compare it.`, [registrySection(id, registered)]];
@@ -235,15 +235,14 @@ function trustedFacts(): Trusted {
 }
 
 /** What every verdict rests on that no check here can show. */
-function assumptions(registry: Registry | null): string[] {
-  if (registry === null) return [];
+function assumptions(): string[] {
   const used = [...linked].filter((name) => name !== "id");
   const link = `whoever made the link to this page: it chose ${used.join(", ")}. Compare them with a source of your own`;
   const development = "a development chain, which anyone can make anew with whatever they like on it";
   return [
-    "the node that was asked: it could deny what is there, and claim what is not",
+    ...(chain === null ? [] : ["the node that was asked: it could deny what is there, and claim what is not"]),
     ...(used.length > 0 ? [link] : []),
-    ...(DEVELOPMENT.includes(registry.chain.chainId) ? [development] : []),
+    ...(chain !== null && DEVELOPMENT.includes(chain.chainId) ? [development] : []),
   ];
 }
 

@@ -39,14 +39,20 @@ export interface Registered {
   submitters: number;
 }
 
-/** A registry contract on a chain, as the visitor named it. */
+/** The contracts and accounts that the visitor named; addresses are lower-case with 0x. */
+export interface Named {
+  /** The registry; null where the visitor named none, so that no id is looked up. */
+  address: string | null;
+  /** MLProvenance on the same chain, which keeps what is not in the registry; or null. */
+  provenance: string | null;
+  /** Accounts whose registrations count; none for anybody's. */
+  expected: readonly string[];
+}
+
+/** A registry contract on a chain. */
 export interface Registry {
   chain: Chain;
-  /** The contract's address, lower-case with 0x; null where the visitor named none, so that only blocks are asked for. */
-  address: string | null;
-  /** Address of MLProvenance there, as above; what is not in the registry is kept by it. */
-  provenance: string | null;
-  /** Addresses whose registrations count, lower-case; none for anybody's. */
+  address: string;
   expected: readonly string[];
 }
 
@@ -149,7 +155,6 @@ const timeOf = (seconds: number) => secondsText(new Date(seconds * 1000));
 
 /** An address without the contract's very code would answer whatever its maker likes. */
 async function requireRegistry({ chain, address }: Registry, block: number): Promise<void> {
-  if (address === null) throw new CannotCheck("no registry was named");
   const code = await chain.ask("eth_getCode", address, hexOf(block));
   const formed = typeof code === "string" && /^0x(?:[0-9a-f]{2})*$/i.test(code);
   if (!formed) throw new CannotCheck("the node answers eth_getCode with something else than code");

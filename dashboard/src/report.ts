@@ -25,6 +25,8 @@ export interface Finding {
 
 /** One network's answer; `asked` says that it is more than what the evidence shows by itself. */
 export interface NetworkCheck extends Omit<NetworkResult, "state"> {
+  /** On whose word alone its submitter rests, where nobody named them; then it is not shown. */
+  hearsay: string | null;
   asked: boolean;
 }
 

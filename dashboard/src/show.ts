@@ -83,10 +83,10 @@ export function registrySection(mrvId: string, { match, others, submitters }: Re
 
 function recordFacts({ record, hash, mrvId, networks }: RecordReport): [string, string | null | undefined][] {
   const proven = networks.filter((check) => check.verdict === "VALID" && check.block_time !== null).map((check) => check.block_time!).sort();
-  const submitters = networks.filter((check) => check.verdict === "VALID").map((check) => check.facts.submitter);
+  const submitters = networks.filter((check) => check.verdict === "VALID").map(submitterOf);
   const rows: [string, string | null | undefined][] = [
     ["Id", mrvId], ["SHA-256", hash.text], ["Existed no later than", proven[0] ?? "no network attests a time"],
-    ["Submitter", submitters.filter((each) => each !== undefined).join(", ") || null],
+    ["Submitter", submitters.filter((each) => each !== null).join(", ") || null],
   ];
   if (record === null) return rows;
   if (record.schema_version === "0.1") {
@@ -124,7 +124,7 @@ function networksSection(networks: NetworkCheck[]): HTMLElement {
       "li", {}, tag(check.verdict), ` ${check.network} (${check.network_id}): ${check.detail}`,
       facts([
         ["Reference", check.reference], ["Block", check.block_hash], ["Time of the block", check.block_time],
-        ["Submitter", check.facts.submitter === undefined ? null : String(check.facts.submitter)],
+        ["Submitter", submitterOf(check)],
         ["Remains open", check.remaining.join("; ") || null],
       ]),
     ),
@@ -132,8 +132,14 @@ function networksSection(networks: NetworkCheck[]): HTMLElement {
   return section("Networks", items.length > 0 ? element("ul", {}, ...items) : element("p", {}, "No receipt, and no registration that counts."));
 }
 
+/** Who anchored it, as far as more than the word of a contract that nobody named says so. */
+function submitterOf({ facts: { submitter }, hearsay }: NetworkCheck): string | null {
+  return submitter === undefined || hearsay !== null ? null : String(submitter);
+}
+
 function trustSection(networks: NetworkCheck[], assumed: string[]): HTMLElement {
-  const trusted = [...assumed, ...networks.flatMap((check) => check.trusts)];
+  const hearsay = networks.flatMap((check) => (check.hearsay === null ? [] : [`for who anchored it, nobody: it is the word of ${check.hearsay}`]));
+  const trusted = [...assumed, ...networks.flatMap((check) => check.trusts), ...hearsay];
   const own = "this page's own code, and the browser that runs it";
   return section("What is trusted", element("ul", {}, ...[own, ...new Set(trusted)].map((sentence) => element("li", {}, sentence))));
 }

@@ -8,12 +8,12 @@ import {
 } from "verify-bundle";
 
 import { askChain, examined } from "./asking.ts";
-import { chainName } from "./chain.ts";
+import { type Chain, chainName } from "./chain.ts";
 import { checkNumbers, checkSamples } from "./numbers.ts";
 import { type RecordReceipts, parseReceipts } from "./receipts.ts";
 import { MAX_RECORD_BYTES, type MrvRecord, hashOf, parseRecord } from "./record.ts";
 import { type MrvRecord01, parseRecord01 } from "./record01.ts";
-import { type Registered, type Registration, type Registry, findRegistered } from "./registry.ts";
+import { type Named, type Registered, type Registration, findRegistered } from "./registry.ts";
 import { type Finding, type NetworkCheck, type Report, Steps, finding } from "./report.ts";
 import { type SampleFile, parseSamples } from "./samples.ts";
 
@@ -29,8 +29,10 @@ export interface RecordInput {
   mrvId: string | null;
   receipts: GivenFile | null;
   samples: GivenFile | null;
-  /** Whom to ask, and for whose registrations; null for nobody. */
-  registry: Registry | null;
+  /** Which contracts count, and whose registrations. */
+  named: Named;
+  /** Whom to ask; null for nobody. */
+  chain: Chain | null;
   trusted: Trusted;
 }
 
@@ -63,7 +65,7 @@ export function readRecord(bytes: Uint8Array, what: string): [MrvRecord | MrvRec
  * @throws Wrong: it is no record, and nothing here says that it ever was one; or the receipts are none.
  */
 export async function verifyRecord(input: RecordInput): Promise<RecordReport> {
-  const { file, registry, trusted } = input;
+  const { file, named, chain, trusted } = input;
   const run = new Steps();
   // (1) Read within limits; the hash is over these bytes.
   const given = input.receipts === null ? null : parseReceipts(input.receipts.bytes, input.receipts.name);
@@ -84,7 +86,7 @@ export async function verifyRecord(input: RecordInput): Promise<RecordReport> {
   const own = beside !== null && beside.commitment.text === commitment.text ? beside : null;
   const anchored = own?.anchored ?? commitment;
   const others = own === null && beside !== null ? [...new Set(beside.receipts.keys()), ...(beside.receipts.size === 0 ? ["any"] : [])] : [];
-  const look = await lookUp(registry, mrvId, commitment);
+  const look = await lookUp(input, mrvId, commitment);
   const receipts = [...(own?.receipts ?? [])];
   const isAnchored = receipts.length > 0 || look.match !== null;
   const wrong = [
@@ -97,11 +99,11 @@ export async function verifyRecord(input: RecordInput): Promise<RecordReport> {
   anchorStep(run, wrong, receipts.length + Number(look.match !== null), mrvId, commitment, look);
 
   // (5) Each receipt's evidence, by itself.
-  const shown = receipts.map(([network, receipt]) => examined(network, receipt, anchored, trusted));
+  const shown = receipts.map(([network, receipt]) => examined(network, receipt, anchored, trusted, named, chain));
   run.count("Each receipt's evidence holds by itself", shown.map((check) => check.verdict), "no receipt");
 
   // (6) The chain that the visitor named is asked.
-  const checks = others.length > 0 ? shown : await askedChecks(shown, receipts, anchored, trusted, registry, look.match);
+  const checks = others.length > 0 ? shown : await askedChecks(shown, receipts, anchored, input, look.match);
   const ofThisId = checks.map((check) => requireId(check, mrvId));
   run.count("The networks are asked", ofThisId.filter((check) => check.asked).map((check) => check.verdict), "no network was asked");
 
@@ -183,10 +185,11 @@ class LookUp {
   }
 }
 
-async function lookUp(registry: Registry | null, mrvId: string, commitment: Digest): Promise<LookUp> {
-  if (registry === null || registry.address === null) return new LookUp(mrvId, null, null);
+async function lookUp({ named, chain }: RecordInput, mrvId: string, commitment: Digest): Promise<LookUp> {
+  const { address, expected } = named;
+  if (chain === null || address === null) return new LookUp(mrvId, null, null);
   try {
-    return new LookUp(mrvId, await findRegistered(registry, mrvId, commitment.bytes.toString("hex")), null);
+    return new LookUp(mrvId, await findRegistered({ chain, address, expected }, mrvId, commitment.bytes.toString("hex")), null);
   } catch (error) {
     if (!(error instanceof CannotCheck)) throw error;
     return new LookUp(mrvId, null, error.message);
@@ -233,20 +236,20 @@ function anchorStep(run: Steps, wrong: Finding[], receipts: number, mrvId: strin
 }
 
 async function askedChecks(
-  shown: NetworkCheck[], receipts: [string, Receipt][], anchored: Digest, trusted: Trusted, registry: Registry | null,
+  shown: NetworkCheck[], receipts: [string, Receipt][], anchored: Digest, { named, chain, trusted }: RecordInput,
   match: Registered["match"],
 ): Promise<NetworkCheck[]> {
   const checks: NetworkCheck[] = [];
   for (const [i, check] of shown.entries()) {
     // What the registry shows now is newer than a receipt that was written before a block had it.
-    const isOutdated = match !== null && check.verdict === "PENDING" && check.network_id === `eip155:${registry!.chain.chainId}`;
-    if (!isOutdated) checks.push(await askChain(check, receipts[i]![1], anchored, trusted, registry));
+    const isOutdated = match !== null && check.verdict === "PENDING" && check.network_id === `eip155:${chain!.chainId}`;
+    if (!isOutdated) checks.push(await askChain(check, receipts[i]![1], anchored, trusted, named, chain));
   }
-  if (match !== null) checks.push(registeredCheck(registry!, match));
+  if (match !== null) checks.push(registeredCheck(chain!, named, match));
   return checks;
 }
 
-function registeredCheck({ chain, address, expected }: Registry, match: NonNullable<Registered["match"]>): NetworkCheck {
+function registeredCheck(chain: Chain, { address, expected }: Named, match: NonNullable<Registered["match"]>): NetworkCheck {
   const trusts = [
     `the node, which says what the registry ${address} on ${chainName(chain.chainId)} keeps; it had the code of MRVRegistry`,
   ];
@@ -263,6 +266,7 @@ function registeredCheck({ chain, address, expected }: Registry, match: NonNulla
     remaining: [],
     trusts,
     facts: { submitter: match.submitter },
+    hearsay: null,
     asked: true,
   };
 }
@@ -286,7 +290,9 @@ function summaryOf(run: Steps, checks: NetworkCheck[], verdict: Verdict, mrvId: 
   if (verdict === "VALID") {
     const names = checks.filter((check) => check.verdict === "VALID").map((check) => check.network);
     const whose = match?.isExpected === null ? ` It was registered by ${match.submitter}, whoever that is: nobody was named whose word counts.` : "";
-    return `The record is unchanged since it was anchored on ${names.join(", ")}.${whose}`;
+    const isHearsay = checks.some((check) => check.verdict === "VALID" && check.hearsay !== null);
+    const named = isHearsay ? " By whom is not shown: that is the word of a contract that nobody named." : "";
+    return `The record is unchanged since it was anchored on ${names.join(", ")}.${whose}${named}`;
   }
   const gravest = worst(run.findings.map((each) => each.verdict));
   const first = run.findings.find((each) => each.verdict === gravest);

@@ -4,8 +4,7 @@ import { expect, test } from "vitest";
 import { hex, sha256, utf8 } from "verify-bundle";
 
 import { Chain } from "../src/chain.ts";
-import type { Registry } from "../src/registry.ts";
-import { type RecordReport, verifyRecord } from "../src/verify.ts";
+import { type RecordInput, type RecordReport, verifyRecord } from "../src/verify.ts";
 import { ACCOUNTS, FakeChain, REGISTRY } from "./fake-chain.ts";
 import { vectors } from "./vectors.ts";
 
@@ -24,13 +23,17 @@ const NOTHING = { blocks: new Map<string, string[]>(), logKeys: [], minWork: nul
 const own = hex(sha256(record));
 const hashes: Record<string, string> = { this: own, another: "an".padEnd(64, "0").replace(/n/, "a"), third: "3".repeat(64) };
 
-async function registry(node: FakeChain, expected: string[] = []): Promise<Registry> {
-  return { chain: await Chain.connect(node), address: REGISTRY, provenance: null, expected: expected.map((who) => ACCOUNTS[who]!).sort() };
+type Asked = Pick<RecordInput, "chain" | "named">;
+const NOBODY: Asked = { chain: null, named: { address: null, provenance: null, expected: [] } };
+
+async function registry(node: FakeChain, expected: string[] = []): Promise<Asked> {
+  const named = { address: REGISTRY, provenance: null, expected: expected.map((who) => ACCOUNTS[who]!).sort() };
+  return { chain: await Chain.connect(node), named };
 }
 
-function verified(asked: Registry | null, bytes: Uint8Array = record, receipts: string | null = null): Promise<RecordReport> {
+function verified(asked: Asked, bytes: Uint8Array = record, receipts: string | null = null): Promise<RecordReport> {
   const beside = receipts === null ? null : { name: "receipts", bytes: utf8(receipts) };
-  return verifyRecord({ file: { name: "record", bytes }, mrvId: null, receipts: beside, samples: null, registry: asked, trusted: NOTHING });
+  return verifyRecord({ file: { name: "record", bytes }, mrvId: null, receipts: beside, samples: null, ...asked, trusted: NOTHING });
 }
 
 const PENDING = {
@@ -61,7 +64,7 @@ test("one digit changed is TAMPERED", async () => {
 });
 
 test("without a chain and without receipts nothing could be checked", async () => {
-  expect((await verified(null)).verdict).toBe("UNREACHABLE");
+  expect((await verified(NOBODY)).verdict).toBe("UNREACHABLE");
 });
 
 test("a registration whose block is not final is PENDING", async () => {
@@ -76,14 +79,14 @@ test("a registration whose block is not final is PENDING", async () => {
 test("receipts of another record are TAMPERED, and an unreadable record that had receipts is", async () => {
   const node = registered();
   expect((await verified(await registry(node), record, receiptsOf("0".repeat(64), { bitcoin: { ...PENDING, commitment: `sha256:${"0".repeat(64)}` } }))).verdict).toBe("TAMPERED");
-  expect((await verified(null, utf8("{"), receiptsOf(own, {}))).verdict).toBe("TAMPERED");
+  expect((await verified(NOBODY, utf8("{"), receiptsOf(own, {}))).verdict).toBe("TAMPERED");
 });
 
 test("a record under another id is TAMPERED where that id has its hash", async () => {
   const node = new FakeChain();
   node.register("MRV-other", "author", own);
   const asked = await registry(node);
-  const input = { file: { name: "record", bytes: record }, mrvId: "MRV-other", receipts: null, samples: null, registry: asked, trusted: NOTHING };
+  const input = { file: { name: "record", bytes: record }, mrvId: "MRV-other", receipts: null, samples: null, ...asked, trusted: NOTHING };
   expect((await verifyRecord(input)).verdict).toBe("TAMPERED");
   expect((await verifyRecord({ ...input, mrvId: "MRV-unknown" })).verdict).toBe("NOT_FOUND");
 });

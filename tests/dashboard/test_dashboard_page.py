@@ -15,7 +15,8 @@ from dashboard.conftest import PAGE, ROOT, Dashboard, Gate, strangers
 from playwright.sync_api import Browser, BrowserContext
 
 from mrv_backends_eth.contract import submission_slot
-from mrv_backends_eth.headers import read_header
+from mrv_backends_eth.headers import Header, read_header
+from mrv_backends_eth.registry_contract import id_slot, key_of, record_slot, time_slot
 from mrv_backends_eth.state_evidence import StateEvidence
 from mrv_core.deployment import deploy
 from mrv_core.hashing import Digest
@@ -24,6 +25,7 @@ from mrv_core.models import Receipt, ReceiptState
 from mrv_core.mrv.record import generate_mrv_id
 from mrv_core.mrv.samples import SampleFile
 from mrv_core.mrv.storage import RecordReceipts, collect_receipts, receipts_path, write_receipts
+from tests.bundles.mutations import sealed
 from tests.mrv.making import steady
 from tests.mrv.registry_place import Place, edited
 
@@ -230,13 +232,11 @@ def filled_in(place: Place, commitment: Digest, *, is_of_today: bool) -> Receipt
     number, time = int(head["number"], 16) + 1, int(head["timestamp"], 16) + 10
     said = (time, number) if is_of_today else (time - 10_000, 1)
     submitter = bytes.fromhex(place.address[2:])
-    slot = "0x" + submission_slot(submitter, commitment.value).hex()
+    slot = _hex(submission_slot(submitter, commitment.value))
     place.node.rpc("anvil_setStorageAt", contract, slot, f"0x{said[1] << 64 | said[0]:064x}")
     place.node.rpc("evm_setNextBlockTimestamp", time)
     place.node.rpc("evm_mine")
-    raw, header = read_header(place.node.rpc("eth_getBlockByNumber", hex(number), False))
-    proof = place.node.rpc("eth_getProof", contract, [slot], hex(number))
-    nodes = [tuple(map(_bytes, each)) for each in (proof["accountProof"], proof["storageProof"][0]["proof"])]
+    raw, header, nodes = _proven(place, contract, [submission_slot(submitter, commitment.value)])
     evidence = StateEvidence(
         block_number=number,
         block_hash=header.hash,
@@ -260,8 +260,21 @@ def filled_in(place: Place, commitment: Digest, *, is_of_today: bool) -> Receipt
     )
 
 
+def _proven(place: Place, contract: str, slots: list[bytes]) -> tuple[bytes, Header, list[tuple[bytes, ...]]]:
+    """Return the newest block's header and the proofs of a contract's account and words in it."""
+    block = place.node.rpc("eth_getBlockByNumber", "latest", False)
+    proof = place.node.rpc("eth_getProof", contract, list(map(_hex, slots)), block["number"])
+    raw, header = read_header(block)
+    proofs = [proof["accountProof"], *(each["proof"] for each in proof["storageProof"])]
+    return raw, header, [tuple(map(_bytes, each)) for each in proofs]
+
+
 def _bytes(text: str) -> bytes:
     return bytes.fromhex(text[2:])
+
+
+def _hex(data: bytes) -> str:
+    return f"0x{data.hex()}"
 
 
 @pytest.mark.parametrize("is_of_today", [True, False])
@@ -283,8 +296,87 @@ def test_a_contract_of_somebody_s_own_shows_nobody_s_name(
     # Without a name there is a block that has the commitment, which is all that is said then.
     dashboard.connect(place, gate, contract="", provenance="", submitter="")
     assert dashboard.verdict() == ("VALID" if is_of_today else "UNREACHABLE")
+    assert "whoever deployed it could have filled in whom they liked" in dashboard.text
+    assert place.address.lower() not in dashboard.text
     if is_of_today:
-        assert "whoever deployed it could have filled in whom they liked" in dashboard.text
+        assert "By whom is not shown" in dashboard.summary
+
+
+STRANGER = "0x" + "b2" * 20
+
+
+@pytest.mark.parametrize("is_bundle", [False, True])
+@pytest.mark.parametrize(
+    ("named", "connected", "alone"),
+    [
+        ({"submitter": "the account"}, "UNREACHABLE", "UNREACHABLE"),
+        ({"submitter": STRANGER}, "TAMPERED", "UNREACHABLE"),
+        ({"provenance": "the contract"}, "TAMPERED", "UNREACHABLE"),
+        ({"submitter": "the account", "provenance": "the contract"}, "TAMPERED", "UNREACHABLE"),
+        ({}, "VALID", "VALID"),
+    ],
+)
+def test_a_known_block_shows_nobody_s_name_either(
+    dashboard: Dashboard, place: Place, gate: Gate, is_bundle: bool, named: dict[str, str], connected: str, alone: str
+) -> None:
+    """Whoever names accounts and contracts gets an answer about them, also where they know the block themselves."""
+    files, receipt = _bundle_of(place) if is_bundle else _record_of(place)
+    whom = {"the account": place.address, "the contract": place.contract, STRANGER: STRANGER}
+    fields = {"contract": "", "submitter": "", "provenance": "", **{key: whom[name] for key, name in named.items()}}
+    dashboard.page.fill("#known", f"eip155:31337:{receipt.evidence['block_hash']}")
+    dashboard.give(*files)
+    assert dashboard.connect(place, gate, **fields).verdict() == connected
+    dashboard.page.fill("#rpc", "")
+    assert "Not connected" in dashboard.page.inner_text("#connected")
+    dashboard.page.click("#verify")
+    assert dashboard.verdict() == alone
+    assert dashboard.page.locator("dt", has_text="Submitter").count() == 0
+
+
+def _record_of(place: Place) -> tuple[list[tuple[str, bytes]], Receipt]:
+    path = place.record(generate_mrv_id())
+    receipt = filled_in(place, _hash(path), is_of_today=True)
+    write_receipts(path, RecordReceipts(mrv_id=path.stem, commitment=_hash(path), receipts={"ethereum": receipt}))
+    return [(each.name, each.read_bytes()) for each in (path, receipts_path(path))], receipt
+
+
+def _bundle_of(place: Place) -> tuple[list[tuple[str, bytes]], Receipt]:
+    """Return a bundle whose only receipt is of somebody's own contract."""
+    value = json.loads(next(iter(sorted(GOLDEN.rglob("*.mrv.json")))).read_bytes())
+    anchored = Digest.parse(next(iter(value["receipts"].values()))["commitment"])
+    receipt = filled_in(place, anchored, is_of_today=True)
+    value["receipts"] = {"ethereum": receipt.to_json()}
+    return [("forged.mrv.json", sealed(value))], receipt
+
+
+@pytest.mark.parametrize("count", [0, 2**53])
+def test_a_registry_that_counts_nonsense(dashboard: Dashboard, place: Place, gate: Gate, count: int) -> None:
+    """Only storage that was filled in can say so."""
+    path = place.record(generate_mrv_id())
+    with BlockchainManager(place.config(place.key), base_dir=path.parent) as manager:
+        manager.anchor(_hash(path), {"mrv_id": path.stem})
+        manager.flush()
+        collect_receipts(path.parent, manager.journal)
+    (path.parent / "journal.sqlite3").unlink()
+    beside = receipts_path(path)
+    value = json.loads(beside.read_bytes())
+    evidence = value["receipts"]["ethereum"]["evidence"]
+    key = key_of(path.stem)
+    submitter = bytes.fromhex(place.address[2:])
+    slots = [record_slot(submitter, key), time_slot(submitter, key), id_slot(key)]
+    entry = place.node.rpc("eth_getStorageAt", place.registry, _hex(slots[2]), "latest")
+    word = count << 160 | int(entry, 16) & (1 << 160) - 1
+    place.node.rpc("anvil_setStorageAt", place.registry, _hex(slots[2]), f"0x{word:064x}")
+    place.node.rpc("evm_mine")
+    raw, header, proofs = _proven(place, place.registry, slots)
+    place.node.rpc("anvil_setStorageAt", place.registry, _hex(slots[2]), entry)
+    nodes = dict(zip(("account_proof", "hash_proof", "time_proof", "id_proof"), proofs, strict=True))
+    evidence |= {name: [_hex(node) for node in proof] for name, proof in nodes.items()}
+    evidence |= {"header": _hex(raw), "block_hash": _hex(header.hash), "block_number": header.number}
+    beside.write_bytes(json.dumps(value).encode())
+    assert place.verify(path, offline=True).verdict == "TAMPERED"
+    assert dashboard.give(path, beside) == "TAMPERED"
+    assert f"the registry counts {count} submitters" in dashboard.summary
 
 
 def test_the_contract_that_was_named_shows_who_anchored_it(dashboard: Dashboard, place: Place, gate: Gate) -> None:
@@ -298,6 +390,13 @@ def test_the_contract_that_was_named_shows_who_anchored_it(dashboard: Dashboard,
     dashboard.give(path, receipts_path(path))
     named = {"contract": "", "provenance": place.contract, "submitter": place.address}
     assert dashboard.connect(place, gate, **named).verdict() == "VALID"
+    assert place.address.lower() in dashboard.text
+    block = json.loads(receipts_path(path).read_bytes())["receipts"]["ethereum"]["evidence"]["block_hash"]
+    dashboard.page.fill("#known", f"eip155:31337:{block}")
+    dashboard.page.fill("#rpc", "")
+    dashboard.page.click("#verify")
+    assert dashboard.verdict() == "VALID", "without any node, by a block that the visitor knows"
+    assert place.address.lower() in dashboard.text
 
 
 def test_a_bundle_verifies_without_any_network(dashboard: Dashboard) -> None:
