@@ -8,6 +8,7 @@ import pwd
 import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,24 +36,26 @@ def _program(name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Start a PostgreSQL of the tests' own, which takes connections through a socket in a folder alone."""
-    folder = tmp_path_factory.mktemp("postgres")
-    user: dict[str, Any] = {}
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        account = pwd.getpwnam("postgres")
-        for path in (folder, *folder.parents[:3]):
-            path.chmod(path.stat().st_mode | 0o011)
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        user = {"user": account.pw_uid, "group": account.pw_gid}
-    quiet: dict[str, Any] = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, **user}
-    data = folder / "data"
-    subprocess.run([_program("initdb"), "-D", data, "-U", "mrv", "-A", "trust", "--no-sync"], **quiet)
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    log = ["-l", folder / "log", "-w"]
-    subprocess.run([_program("pg_ctl"), "start", "-D", data, "-o", options, *log], **quiet)
-    yield f"postgresql+psycopg://mrv@/postgres?host={folder}"
-    subprocess.run([_program("pg_ctl"), "stop", "-D", data, "-m", "immediate"], **quiet)
+    # Not in pytest's folders: another run that starts takes away the permissions that other users have on them.
+    with tempfile.TemporaryDirectory(prefix="mrv-postgres-") as name:
+        folder = Path(name)
+        user: dict[str, Any] = {}
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            account = pwd.getpwnam("postgres")
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            user = {"user": account.pw_uid, "group": account.pw_gid}
+        quiet: dict[str, Any] = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, **user}
+        data = folder / "data"
+        subprocess.run([_program("initdb"), "-D", data, "-U", "mrv", "-A", "trust", "--no-sync"], **quiet)
+        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+        log = ["-l", folder / "log", "-w"]
+        subprocess.run([_program("pg_ctl"), "start", "-D", data, "-o", options, *log], **quiet)
+        try:
+            yield f"postgresql+psycopg://mrv@/postgres?host={folder}"
+        finally:
+            subprocess.run([_program("pg_ctl"), "stop", "-D", data, "-m", "immediate"], **quiet)
 
 
 @pytest.fixture
