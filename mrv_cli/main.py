@@ -28,6 +28,7 @@ from mrv_cli import (
     submit,
     tokens,
     verify,
+    watch,
     worker,
 )
 
@@ -95,6 +96,7 @@ app.add_typer(contract_app, name="contract")
 app.add_typer(devnet.devnet_app, name="devnet")
 app.command(short_help="Run a registry of records and bundles.", epilog=serve.SERVE_EXAMPLES)(serve.serve)
 app.command(short_help="Anchor the records of a registry in batches.", epilog=worker.WORKER_EXAMPLES)(worker.worker)
+app.command(short_help="Verify what a registry holds, and raise alarms.", epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.add_typer(tokens.token_app, name="token")
 app.command(short_help="Submit records and bundles to a registry.", epilog=submit.SUBMIT_EXAMPLES)(submit.submit)
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,3 +69,11 @@ def database_of(base_dir: Path) -> Database:
     database = Database(settings.url)
     database.upgrade()
     return database
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that is set when this process is asked to end, so that it ends after what it is at."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,7 +12,7 @@ import typer
 
 from mrv_cli.options import ConfigOption, read_config
 from mrv_cli.output import guarded, note
-from mrv_cli.registry import BaseOption, database_of, needed
+from mrv_cli.registry import BaseOption, database_of, needed, stop_on_signals
 
 WORKER_EXAMPLES = """\b
 Examples:
@@ -48,11 +46,11 @@ def worker(
     from mrv_core.manager import BlockchainManager
 
     with needed():
+        from mrv_service.observing import log_as_json
         from mrv_service.worker import Pace, Worker, waiting
     database = database_of(base_dir)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    log_as_json()
+    stop = stop_on_signals()
     with BlockchainManager(read_config(config), base_dir=base_dir) as manager:
         made = Worker(database, manager, f"{socket.gethostname()}:{os.getpid()}", Pace(every_records, after_s))
         note(f"anchoring on {', '.join(manager.config.require_networks(None))}")

@@ -47,6 +47,9 @@ WORKER_FAILPOINTS: Final = (
 )
 """The failpoints that a batch passes besides, in a registry's worker (`mrv_service.worker`)."""
 
+WATCHER_FAILPOINTS: Final = ("watcher.claimed", "watcher.verified", "watcher.noted", "watcher.told")
+"""The failpoints that a verification, and an alarm, pass in a registry's watcher (`mrv_service.watcher`)."""
+
 
 def failpoint(name: str) -> None:
     """End the process here if this failpoint is armed."""

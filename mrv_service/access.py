@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from mrv_service import tokens
@@ -21,14 +22,16 @@ PUBLIC = Token("", "anybody", frozenset({Scope.READ}), "", None)
 """Who reads where everybody may."""
 
 
-def require(scope: Scope) -> Callable[..., Token]:
+def require(scope: Scope) -> Callable[..., Awaitable[Token]]:
     """Return the dependency that lets a request through whose token has a scope, and returns the token."""
 
-    def check(request: Request, credentials: _Credentials) -> Token:
+    async def check(request: Request, credentials: _Credentials) -> Token:
         settings = request.app.state.settings
         if credentials is None and scope is Scope.READ and settings.reads == "public":
             return PUBLIC
-        token = None if credentials is None else tokens.find(request.app.state.database, credentials.credentials)
+        token = None
+        if credentials is not None:
+            token = await run_in_threadpool(tokens.find, request.app.state.database, credentials.credentials)
         if token is None:
             raise ProblemError(
                 HTTPStatus.UNAUTHORIZED,

@@ -3,23 +3,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mrv_core.errors import BackendUnavailableError, ConfigurationError, StorageError
 from mrv_core.files import make_folder
 
+CONNECTIONS: Final = 16
+"""Connections that one process has at most; a server works on as many requests at once."""
 _BUSY_TIMEOUT_MS = 10_000
 _UPGRADE_LOCK = 0x6D7276  # ours, for one upgrade at a time on PostgreSQL
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -42,13 +45,24 @@ class Database:
                 raise ConfigurationError("database_url names neither SQLite nor PostgreSQL")
             if parsed.get_backend_name() == "sqlite" and parsed.database:
                 make_folder(Path(parsed.database).parent)
-            self.engine: Engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+            is_sqlite = parsed.get_backend_name() == "sqlite"
+            self.engine: Engine = create_engine(
+                parsed,
+                hide_parameters=True,
+                poolclass=QueuePool,
+                pool_size=CONNECTIONS,
+                max_overflow=0,  # those beyond the size would be opened and closed for each request
+                pool_pre_ping=not is_sqlite,
+            )
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
             # Their texts repeat the URL, which may hold a password.
             raise ConfigurationError(
                 "database_url cannot be used",
                 hint="write it like postgresql+psycopg://user@host/name, and install psycopg",
             ) from None
+        # One after another: SQLite has one lock for writing, and whoever does not get it sleeps, longer each time.
+        self._writing: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        self._for_writing = self.engine.execution_options(mrv_write=True)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin)
@@ -66,7 +80,7 @@ class Database:
             BackendUnavailableError: the database does not answer.
             StorageError: the embedded database cannot be read or written.
         """
-        with self._transaction(self.engine.execution_options(mrv_write=True)) as connection:
+        with self._writing, self._transaction(self._for_writing) as connection:
             yield connection
 
     @contextmanager

@@ -5,25 +5,29 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mrv_core.errors import MrvError
 from mrv_service.problems import ProblemError
 
 _access: Final = logging.getLogger("mrv_service.access")
+COUNTS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable with the folder where several processes keep their counts, as prometheus-client reads it."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
 
 router = APIRouter(include_in_schema=False)
 
 
 class Metrics:
-    """Counts of one application."""
+    """Counts of one application, or of all the processes that share a folder of counts."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -32,6 +36,14 @@ class Metrics:
         self.seconds = Histogram(
             "mrv_request_seconds", "Seconds until the answer.", ("method", "route"), registry=self.registry
         )
+
+    def text(self) -> bytes:
+        """Return the counts in Prometheus' text format."""
+        if COUNTS_VARIABLE not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
 
 
 class Observing:
@@ -91,6 +103,16 @@ class JsonLines(logging.Formatter):
         return json.dumps(facts, ensure_ascii=False)
 
 
+def log_as_json() -> None:
+    """Write what this package, core and the server have to say to the standard error, as lines of JSON."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    for name in ("mrv_service", "mrv_core", "uvicorn.error"):
+        logging.getLogger(name).handlers = [handler]
+        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).propagate = False
+
+
 @router.get("/healthz")
 def healthz() -> dict[str, str]:
     """Say that the process answers."""
@@ -113,5 +135,6 @@ def readyz(request: Request) -> dict[str, str]:
 
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
-    """Show the counts in Prometheus' text format."""
-    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    """Show the counts, and what the database holds, in Prometheus' text format."""
+    state = request.app.state
+    return Response(state.metrics.text() + state.gauges.text(), media_type=CONTENT_TYPE_LATEST)

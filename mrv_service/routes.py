@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The API under /api/v1: records and bundles. Every answer that is no success is a problem document (RFC 9457)."""
+"""The API under /api/v1: records, bundles and their verifications.
+
+Every answer that is no success is a problem document (RFC 9457).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from mrv_service.idempotency import IdempotencyKeys
 from mrv_service.problems import MEDIA_TYPE, ProblemError
 from mrv_service.records import Filter, RecordPage, Records, RecordSummary
 from mrv_service.tokens import Token
+from mrv_service.verifications import Kind, Verification, Verifications
 
 PREFIX = "/api/v1"
 _NO_NUL = "^[^\\x00]*$"  # which PostgreSQL takes in no text
@@ -67,6 +71,11 @@ def _bundles(request: Request) -> Bundles:
 
 def _keys(request: Request) -> IdempotencyKeys:
     found: IdempotencyKeys = request.app.state.idempotency_keys
+    return found
+
+
+def _verifications(request: Request) -> Verifications:
+    found: Verifications = request.app.state.verifications
     return found
 
 
@@ -187,6 +196,29 @@ def fetch_samples(request: Request, token: Reader, mrv_id: _MrvId, if_none_match
     return document(request, data, "text/csv", if_none_match, unchanging=True)
 
 
+@router.post(
+    "/records/{mrv_id}/verification",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=_ONE,
+    tags=["verifications"],
+)
+def request_record_verification(request: Request, response: Response, token: Writer, mrv_id: _MrvId) -> Verification:
+    """Ask for a verification of a record on this registry's networks; a watcher does it. The location shows it."""
+    _records(request).summary(mrv_id)
+    response.headers["Location"] = f"{PREFIX}/records/{quote(mrv_id, safe='')}/verification"
+    return _verifications(request).request(Kind.RECORD, mrv_id)
+
+
+@router.get("/records/{mrv_id}/verification", responses=_ONE, tags=["verifications"])
+def show_record_verification(request: Request, token: Reader, mrv_id: _MrvId) -> Verification:
+    """Show the newest verification of a record."""
+    found = _verifications(request).newest(Kind.RECORD, mrv_id)
+    if found is None:
+        _records(request).summary(mrv_id)
+        raise _not_verified()
+    return found
+
+
 # --- bundles --------------------------------------------------------------------------------------------------------
 
 
@@ -225,3 +257,34 @@ def show_bundle(request: Request, token: Reader, name: _Hash) -> BundleSummary:
 def fetch_bundle(request: Request, token: Reader, name: _Hash, if_none_match: IfNoneMatch = None) -> Response:
     """Fetch a bundle's file, byte by byte."""
     return document(request, _bundles(request).content(name), "application/json", if_none_match, unchanging=True)
+
+
+@router.post(
+    "/bundles/{name}/verification",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=_ONE,
+    tags=["verifications"],
+)
+def request_bundle_verification(request: Request, response: Response, token: Writer, name: _Hash) -> Verification:
+    """Ask for a verification of a bundle on this registry's networks; a watcher does it. The location shows it."""
+    _bundles(request).summary(name)
+    response.headers["Location"] = f"{PREFIX}/bundles/{name}/verification"
+    return _verifications(request).request(Kind.BUNDLE, name)
+
+
+@router.get("/bundles/{name}/verification", responses=_ONE, tags=["verifications"])
+def show_bundle_verification(request: Request, token: Reader, name: _Hash) -> Verification:
+    """Show the newest verification of a bundle."""
+    found = _verifications(request).newest(Kind.BUNDLE, name)
+    if found is None:
+        _bundles(request).summary(name)
+        raise _not_verified()
+    return found
+
+
+def _not_verified() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.NOT_FOUND,
+        "nobody verified it here yet",
+        hint="ask for it with POST, and see to it that 'mrv watch' runs",
+    )

@@ -21,6 +21,7 @@ class ServiceSettings(Model):
         database_url: SQLAlchemy URL of another database; `postgresql+psycopg://…`. May hold a password.
         reads: Who may read: anybody, or holders of a token with the scope `read`.
         cors_origins: Origins of pages that may call from a browser; none by default.
+        allowed_hosts: Names that it may be asked by, as a Host header has them without the port; any where empty.
         max_body_bytes: Largest request.
         rate_per_minute: Requests a minute for each address.
         page_size: Most records on a page of a list.
@@ -32,6 +33,7 @@ class ServiceSettings(Model):
     database_url: SecretStr | None = None
     reads: Literal["public", "private"] = "public"
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, le=1024**3)
     rate_per_minute: int = Field(default=600, ge=1, le=10_000_000)
     page_size: int = Field(default=100, ge=1, le=1000)

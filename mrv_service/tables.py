@@ -122,6 +122,29 @@ bundles: Final = Table(
     Index("ix_bundles_run_id", "run_id"),
 )
 
+verifications: Final = Table(
+    "verifications",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    Column("due_at", String(32), nullable=False),
+    Column("claimed_by", String(64)),
+    Column("requested_at", String(32)),
+    Column("checked_at", String(32)),
+    Column("verdict", String(16)),
+    Column("summary", Text),
+    Column("report", LargeBinary),
+    Column("valid_at", String(32)),
+    Column("alarm", String(16)),
+    Column("told", String(16)),
+    Index("ix_verifications_due_at", "due_at"),
+)
+"""The newest verification of each record and bundle. Without a foreign key: one that is deleted by hand is missed.
+
+`requested_at` is set while a client waits for one, `valid_at` is when it was VALID last. `alarm` is the verdict that
+somebody should hear of, or null; `told` is the one that was told last.
+"""
+
 tokens: Final = Table(
     "tokens",
     metadata,

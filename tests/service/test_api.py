@@ -20,6 +20,7 @@ from mrv_core.mrv.record import generate_mrv_id
 from mrv_core.mrv.storage import RecordReceipts
 from mrv_core.registry import Registry
 from mrv_service import tables, tokens
+from mrv_service.database import CONNECTIONS
 from mrv_service.tokens import Scope
 from tests.mrv.making import record_value, steady
 
@@ -423,7 +424,7 @@ def test_a_database_with_too_much_to_do_is_said(service: Service, monkeypatch: p
     pool = service.database.engine.pool
     monkeypatch.setattr(pool, "_timeout", 0.1)
     with ExitStack() as stack:
-        for _ in range(15):  # as many as the pool has
+        for _ in range(CONNECTIONS):
             stack.enter_context(service.database.engine.connect())
         problem(service.get("records"), 503)
     assert service.get("records").status_code == 200

@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: MIT
+"""Verifications that clients ask for, the watcher that does them and everything again, and its alarms."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from mrv_core.config import load_config
+from mrv_core.errors import BackendError, ConfigurationError
+from mrv_core.failpoint import WATCHER_FAILPOINTS
+from mrv_core.manager import BlockchainManager
+from mrv_core.models import Verdict, utc_now
+from mrv_core.mrv.record import MrvRecord
+from mrv_core.registry import Registry
+from mrv_service import tables
+from mrv_service.alarms import Teller, Webhook, alarm_of
+from mrv_service.watcher import Watcher
+from mrv_service.worker import Pace, Worker
+
+from .conftest import Service, record
+
+MRV = str(Path(sys.executable).with_name("mrv"))
+BUNDLE = (Path(__file__).parents[1] / "bundles" / "golden" / "bundle-1" / "embedded.mrv.json").read_bytes()
+LOG = {"blockchain": {"networks": ["log"], "log": {"driver": "log"}}}
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Ear:
+    """Hears alarms, and can be deaf."""
+
+    is_deaf: bool = False
+    begun: list[tuple[str, str]] = field(default_factory=list)
+    ended: list[tuple[str, str]] = field(default_factory=list)
+
+    def tell(self, begun: Any, ended: Any) -> None:
+        if self.is_deaf:
+            raise BackendError("nobody hears")
+        self.begun += [(each["name"], each["verdict"]) for each in begun]
+        self.ended += [(each["name"], each["verdict"]) for each in ended]
+
+
+class Hook:
+    """A server that takes alarms."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.taken: list[tuple[str, Any]] = []
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                hook.taken.append((self.path, body))
+                self.send_response(hook.status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks/secret-path"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    made = Hook()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+class Watch:
+    """A registry with what anchors it and what watches it, at a time of the test's."""
+
+    def __init__(self, service: Service, manager: BlockchainManager, tellers: list[Teller]) -> None:
+        self.service = service
+        self.manager = manager
+        self.now = utc_now()
+        self.watcher = self.another("watcher", tellers)
+
+    def another(self, name: str, tellers: list[Teller], manager: BlockchainManager | None = None) -> Watcher:
+        used = manager or self.manager
+        return Watcher(self.service.database, used, Registry.load(), name, DAY, tellers, self.clock)
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def anchored(self, count: int = 1) -> list[MrvRecord]:
+        """Submit records and anchor them as one batch."""
+        made = [record() for _ in range(count)]
+        for each in made:
+            assert self.service.submit(each.to_bytes()).status_code == 201
+        worker = Worker(self.service.database, self.manager, "worker", Pace(count, 0), self.clock)
+        while worker.step():
+            pass
+        return made
+
+    def turn(self, later: timedelta = timedelta(0), watcher: Watcher | None = None) -> None:
+        """Let time pass, and the watcher do everything that is due, and tell of it."""
+        self.now += later
+        used = watcher or self.watcher
+        used.enrol()
+        while used.verify_next():
+            pass
+        used.tell()
+
+    def request(self, made: MrvRecord) -> Any:
+        self.now = max(self.now, utc_now())  # the server has a clock of its own
+        return self.service.client.post(f"/api/v1/records/{made.mrv_id}/verification", headers=self.service.writer)
+
+    def verdict(self, name: str, kind: str = "records") -> Any:
+        return self.service.get(f"{kind}/{name}/verification").json()
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[BlockchainManager]:
+    registry = Registry.load()
+    config = load_config(LOG, registry=registry)
+    with BlockchainManager(config, base_dir=tmp_path / "registry", registry=registry) as made:
+        yield made
+
+
+@pytest.fixture
+def watch(service: Service, manager: BlockchainManager, ear: Ear) -> Watch:
+    return Watch(service, manager, [ear])
+
+
+def edit(service: Service, name: str, old: bytes, new: bytes) -> None:
+    """Change a record in the database by hand."""
+    with service.database.write() as connection:
+        row = connection.execute(select(tables.records).where(tables.records.c.mrv_id == name)).one()
+        assert old in row.content
+        changed = bytes(row.content).replace(old, new, 1)
+        connection.execute(update(tables.records).where(tables.records.c.id == row.id).values(content=changed))
+
+
+def test_a_client_asks_for_a_verification(watch: Watch) -> None:
+    (made,) = watch.anchored()
+    path = f"records/{made.mrv_id}/verification"
+    assert watch.service.get(path).status_code == 404
+    asked = watch.request(made)
+    assert (asked.status_code, asked.headers["location"]) == (202, f"/api/v1/{path}")
+    assert asked.json()["state"] == "waiting"
+    assert asked.json()["verdict"] is None
+    assert watch.request(made).json() == asked.json()
+
+    assert watch.watcher.verify_next()
+    found = watch.service.get(path).json()
+    assert (found["state"], found["verdict"]) == ("done", "VALID")
+    assert found["report"]["verdict"] == "VALID"
+    assert found["report"]["source"] == f"{made.mrv_id}.json"
+    assert found["valid_at"] == found["checked_at"]
+    assert not watch.watcher.verify_next(), "it is due again tomorrow"
+
+
+def test_a_request_comes_before_what_is_due(watch: Watch) -> None:
+    made = watch.anchored(5)
+    watch.watcher.enrol()
+    watch.request(made[3])
+    assert watch.watcher.verify_next()
+    assert watch.verdict(made[3].mrv_id)["verdict"] == "VALID"
+    assert watch.service.get(f"records/{made[0].mrv_id}/verification").json()["checked_at"] is None
+
+
+def test_asking_needs_a_token_and_something_to_verify(watch: Watch) -> None:
+    assert watch.service.client.post("/api/v1/records/MRV-none/verification").status_code == 401
+    headers = watch.service.writer
+    assert watch.service.client.post("/api/v1/records/MRV-none/verification", headers=headers).status_code == 404
+    assert watch.service.client.post(f"/api/v1/bundles/{'0' * 64}/verification", headers=headers).status_code == 404
+    assert watch.service.get("records/MRV-none/verification").status_code == 404
+
+
+def test_a_record_that_is_not_anchored_is_no_alarm(watch: Watch, ear: Ear) -> None:
+    made = record()
+    watch.service.submit(made.to_bytes())
+    watch.turn()
+    assert watch.service.get(f"records/{made.mrv_id}/verification").status_code == 404
+    watch.request(made)
+    watch.turn()
+    assert watch.verdict(made.mrv_id)["verdict"] == "NOT_FOUND"
+    assert ear.begun == []
+
+
+def test_everything_has_its_turns(watch: Watch, ear: Ear) -> None:
+    made = watch.anchored(3)
+    watch.service.client.post("/api/v1/bundles", content=BUNDLE, headers=watch.service.writer)
+    (bundle,) = watch.service.get("bundles").json()["items"]
+    watch.turn()
+    first = [watch.verdict(each.mrv_id) for each in made]
+    assert {each["verdict"] for each in first} == {"VALID"}
+    assert watch.verdict(bundle["hash"], "bundles")["report"]["format"] == "mrv-bundle-report/1"
+    watch.turn(timedelta(hours=23))
+    assert [watch.verdict(each.mrv_id) for each in made] == first
+    watch.turn(timedelta(hours=1))
+    assert all(watch.verdict(each.mrv_id)["checked_at"] > first[0]["checked_at"] for each in made)
+    assert (ear.begun, ear.ended) == ([], [])
+
+
+def test_a_record_edited_by_hand_is_an_alarm_until_it_is_right_again(watch: Watch, ear: Ear) -> None:
+    made = watch.anchored(2)
+    watch.turn()
+    edit(watch.service, made[0].mrv_id, b'"batch_size":128', b'"batch_size":129')
+    watch.turn(DAY)
+    assert ear.begun == [(made[0].mrv_id, "TAMPERED")]
+    assert watch.verdict(made[1].mrv_id)["verdict"] == "VALID"
+    watch.turn(DAY)
+    assert len(ear.begun) == 1, "told once"
+    metrics = watch.service.client.get("/metrics").text
+    assert 'mrv_verdicts{kind="record",verdict="TAMPERED"} 1.0' in metrics
+    assert 'mrv_verdicts{kind="record",verdict="VALID"} 1.0' in metrics
+    assert "mrv_alarms 1.0" in metrics
+    edit(watch.service, made[0].mrv_id, b'"batch_size":129', b'"batch_size":128')
+    watch.turn(DAY)
+    assert ear.ended == [(made[0].mrv_id, "VALID")]
+    assert "mrv_alarms 0.0" in watch.service.client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"{", b"["), (b'"mrv_id":"MRV-', b'"mrv_id":"MRW-'), (b'"status":', b'"Status":')]
+)
+def test_a_record_that_cannot_be_read_any_more(watch: Watch, ear: Ear, old: bytes, new: bytes) -> None:
+    (made,) = watch.anchored()
+    edit(watch.service, made.mrv_id, old, new)
+    watch.turn()
+    assert ear.begun == [(made.mrv_id, "TAMPERED")]
+
+
+def test_a_hash_edited_by_hand(watch: Watch, ear: Ear) -> None:
+    (made,) = watch.anchored()
+    with watch.service.database.write() as connection:
+        connection.execute(update(tables.records).values(hash="not a hash"))
+    watch.turn()
+    assert ear.begun == [(made.mrv_id, "TAMPERED")]
+
+
+def test_a_record_deleted_by_hand_is_missed(watch: Watch, ear: Ear) -> None:
+    (made,) = watch.anchored()
+    watch.turn()
+    with watch.service.database.write() as connection:
+        for table in (tables.members, tables.records):
+            connection.execute(delete(table))
+    watch.turn(DAY)
+    assert ear.begun == [(made.mrv_id, "NOT_FOUND")]
+    assert "not in the registry's database" in watch.verdict(made.mrv_id)["summary"]
+
+
+def test_receipts_taken_away_by_hand_are_missed(watch: Watch, manager: BlockchainManager, ear: Ear) -> None:
+    (made,) = watch.anchored()
+    watch.turn()
+    with watch.service.database.write() as connection:
+        connection.execute(update(tables.batches).values(receipts=b"{}", networks=""))
+    watch.turn(DAY)
+    assert ear.begun == [(made.mrv_id, "NOT_FOUND")]
+
+
+def test_a_bundle_edited_by_hand(watch: Watch, ear: Ear) -> None:
+    watch.service.client.post("/api/v1/bundles", content=BUNDLE, headers=watch.service.writer)
+    (bundle,) = watch.service.get("bundles").json()["items"]
+    with watch.service.database.write() as connection:
+        connection.execute(update(tables.bundles).values(content=BUNDLE.replace(b"1", b"2", 1)))
+    watch.turn()
+    assert ear.begun == [(bundle["hash"], "TAMPERED")]
+
+
+def test_a_network_that_is_away_is_an_alarm_only_when_it_stays_away(watch: Watch, ear: Ear, tmp_path: Path) -> None:
+    (made,) = watch.anchored()
+    watch.turn()
+    elsewhere = load_config({"blockchain": {"networks": ["ipfs"], "ipfs": {"url": "http://127.0.0.1:9", "timeout": 1}}})
+    with BlockchainManager(elsewhere, base_dir=tmp_path / "elsewhere") as other:
+        away = watch.another("away", [ear], other)
+        watch.turn(DAY, away)
+        assert watch.verdict(made.mrv_id)["verdict"] == "UNREACHABLE"
+        assert ear.begun == []
+        watch.turn(timedelta(minutes=15), away)
+        watch.turn(DAY, away)
+        assert ear.begun == [(made.mrv_id, "UNREACHABLE")]
+    watch.turn(DAY)
+    assert ear.ended == [(made.mrv_id, "VALID")]
+
+
+def test_an_alarm_that_nobody_heard_is_told_again(watch: Watch, ear: Ear) -> None:
+    other = Ear()
+    watcher = watch.another("watcher", [ear, other])
+    (made,) = watch.anchored()
+    edit(watch.service, made.mrv_id, b'"batch_size":128', b'"batch_size":129')
+    ear.is_deaf = True
+    with pytest.raises(BackendError):
+        watch.turn(watcher=watcher)
+    assert other.begun == [(made.mrv_id, "TAMPERED")], "one that is deaf keeps no other from hearing it"
+    ear.is_deaf = False
+    watcher.tell()
+    assert ear.begun == [(made.mrv_id, "TAMPERED")]
+    assert watcher.tell() == 0
+
+
+@pytest.mark.parametrize("place", WATCHER_FAILPOINTS)
+def test_a_watcher_that_is_killed_anywhere(
+    tmp_path: Path, manager: BlockchainManager, hook: Hook, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one does what it left, and nobody misses the alarm."""
+    service = Service(tmp_path / "registry")
+    try:
+        watch = Watch(service, manager, [Webhook(hook.url)])
+        (made,) = watch.anchored()
+        edit(service, made.mrv_id, b'"batch_size":128', b'"batch_size":129')
+        (tmp_path / "config.json").write_text(json.dumps(LOG))
+        command = [MRV, "watch", "--once", "--base-dir", str(tmp_path / "registry")]
+        command += ["--config", str(tmp_path / "config.json")]
+        environment = {**os.environ, "MRV_FAILPOINT": place, "MRV_WEBHOOK_URL": hook.url}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        watch.turn(timedelta(hours=1))
+        assert watch.verdict(made.mrv_id)["verdict"] == "TAMPERED"
+        assert {each["name"] for _, body in hook.taken for each in body["begun"]} == {made.mrv_id}
+        assert watch.watcher.tell() == 0
+    finally:
+        service.close()
+
+
+def test_several_watchers_share_the_work(watch: Watch) -> None:
+    made = watch.anchored(12)
+    watch.watcher.enrol()
+    done: list[int] = []
+
+    def work(name: str) -> None:
+        with BlockchainManager(watch.manager.config, base_dir=watch.manager.base_dir) as manager:
+            each = watch.another(name, [], manager)
+            done.append(sum(1 for _ in iter(each.verify_next, False)))
+
+    threads = [threading.Thread(target=work, args=(f"w{number}",)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while watch.watcher.verify_next():  # a row that another held when a watcher looked
+        done.append(1)
+    assert sum(done) == len(made)
+    assert all(watch.verdict(each.mrv_id)["verdict"] == "VALID" for each in made)
+
+
+def test_a_request_while_it_is_verified_is_not_lost(watch: Watch) -> None:
+    (made,) = watch.anchored()
+    watch.watcher.enrol()
+    looks = iter((lambda: None, lambda: None, lambda: watch.request(made)))
+
+    def clock() -> datetime:
+        """Ask for it when the watcher looks at the time for the third time, which is when it has verified."""
+        next(looks)()
+        return watch.now
+
+    slow = Watcher(watch.service.database, watch.manager, Registry.load(), "slow", DAY, [], clock)
+    assert slow.verify_next()
+    assert watch.verdict(made.mrv_id)["state"] == "waiting"
+    assert watch.watcher.verify_next()
+    assert watch.verdict(made.mrv_id)["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "valid_before", "alarm"),
+    [
+        (Verdict.VALID, timedelta(0), False),
+        (Verdict.PENDING, DAY, False),
+        (Verdict.TAMPERED, None, True),
+        (Verdict.DISAGREE, None, True),
+        (Verdict.NOT_FOUND, None, False),
+        (Verdict.NOT_FOUND, DAY, True),
+        (Verdict.UNREACHABLE, None, False),
+        (Verdict.UNREACHABLE, 2 * DAY, False),
+        (Verdict.UNREACHABLE, 2 * DAY + timedelta(seconds=1), True),
+    ],
+)
+def test_what_is_cause_for_alarm(verdict: Verdict, valid_before: timedelta | None, alarm: bool) -> None:
+    now = utc_now()
+    valid_at = None if valid_before is None else now - valid_before
+    assert alarm_of(verdict, now, valid_at, DAY) == (verdict if alarm else None)
+
+
+# --- the webhook and the command line ---------------------------------------------------------------------------------
+
+
+def test_a_webhook(watch: Watch, hook: Hook) -> None:
+    watcher = watch.another("watcher", [Webhook(hook.url)])
+    (made,) = watch.anchored()
+    edit(watch.service, made.mrv_id, b'"batch_size":128', b'"batch_size":129')
+    hook.status = 500
+    with pytest.raises(BackendError) as raised:
+        watch.turn(watcher=watcher)
+    assert "secret-path" not in str(raised.value)
+    hook.status = 204
+    watcher.tell()
+    path, document = hook.taken[-1]
+    assert path == "/hooks/secret-path"
+    assert (document["format"], document["ended"]) == ("mrv-alarms/1", [])
+    assert (document["begun"][0]["name"], document["begun"][0]["verdict"]) == (made.mrv_id, "TAMPERED")
+    assert made.mrv_id in document["text"]
+
+
+def test_a_webhook_that_is_no_url_is_said_without_it() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Webhook("ftp://user:hunter2@host/secret-path")
+    assert "hunter2" not in str(raised.value)
+    assert "secret-path" not in str(raised.value)
+
+
+def test_watching_from_the_command_line(tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(tmp_path / "registry")
+    try:
+        (tmp_path / "config.json").write_text(json.dumps(LOG))
+        base = ["--base-dir", str(tmp_path / "registry"), "--config", str(tmp_path / "config.json")]
+        made = [record() for _ in range(3)]
+        for each in made:
+            assert service.submit(each.to_bytes()).status_code == 201
+
+        def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run([MRV, *arguments, *base], capture_output=True, text=True, timeout=60)
+
+        monkeypatch.setenv("MRV_WEBHOOK_URL", hook.url)
+        assert run("worker", "--once", "--after", "0").returncode == 0
+        first = run("watch", "--once")
+        assert (first.returncode, first.stderr) == (0, "verifying on log\n0 alarms\n")
+        edit(service, made[1].mrv_id, b'"batch_size":128', b'"batch_size":129')
+        service.client.post(f"/api/v1/records/{made[1].mrv_id}/verification", headers=service.writer)
+        second = run("watch", "--once")
+        assert second.returncode == 1
+        said = [json.loads(line) for line in second.stderr.splitlines() if line.startswith("{")]
+        assert [each["level"] for each in said] == ["error"]
+        assert made[1].mrv_id in said[0]["message"]
+        assert "secret-path" not in second.stderr
+        assert [body["begun"][0]["name"] for _, body in hook.taken] == [made[1].mrv_id]
+    finally:
+        service.close()
+
+
+def test_stopping_a_watcher(tmp_path: Path) -> None:
+    Service(tmp_path / "registry").close()
+    (tmp_path / "config.json").write_text(json.dumps(LOG))
+    command = [MRV, "watch", "--base-dir", str(tmp_path / "registry"), "--config", str(tmp_path / "config.json")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "verifying on log" in process.stderr.readline()
+        process.terminate()
+        assert process.stderr.read() == "0 alarms\n"
+        assert process.wait(30) == 0
