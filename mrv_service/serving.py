@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import os
+import signal
 import socket
 import tempfile
+import threading
 from dataclasses import dataclass
 
 import uvicorn
@@ -31,6 +34,9 @@ class Serving:
         from mrv_service.app import create_app
 
         log_as_json()
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
         return create_app(self.settings)
 
 
@@ -50,3 +56,9 @@ def run(serving: Serving, listening: socket.socket, processes: int) -> None:
     with tempfile.TemporaryDirectory(prefix="mrv-counts-") as counts:
         os.environ[COUNTS_VARIABLE] = counts  # read where prometheus_client is imported
         Multiprocess(config, sockets=[listening]).run()
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process when its parent was killed: left alone it would hold the port, and nobody would restart it."""
+    multiprocessing.connection.wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

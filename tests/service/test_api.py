@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import threading
@@ -19,7 +20,7 @@ from mrv_core.manager import BlockchainManager
 from mrv_core.mrv.record import generate_mrv_id
 from mrv_core.mrv.storage import RecordReceipts
 from mrv_core.registry import Registry
-from mrv_service import tables, tokens
+from mrv_service import limits, tables, tokens
 from mrv_service.database import CONNECTIONS
 from mrv_service.tokens import Scope
 from tests.mrv.making import record_value, steady
@@ -354,6 +355,73 @@ def test_a_request_that_is_too_large(new_service: Callable[..., Service]) -> Non
     answer = service.client.post("/api/v1/records", content=chunks(), headers=service.writer)
     problem(answer, 413)
     problem(service.submit(b"x" * 2000), 422)
+
+
+def test_a_body_that_takes_too_long(new_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_BODY_S", 0.05)
+    service = new_service()
+    status, document = asyncio.run(Upload(service).finish())
+    assert (status, document["title"]) == (408, "Request Timeout")
+
+
+def test_large_bodies_share_some_memory(new_service: Callable[..., Service]) -> None:
+    service = new_service(max_body_bytes=10_000)
+
+    async def upload() -> list[int]:
+        """Two that are large come in slowly, one that is small, and another large one; the first two end."""
+        slow = [Upload(service) for _ in range(2)]
+        tasks = [asyncio.create_task(each.finish()) for each in slow]
+        for each in slow:
+            await each.send(b"x" * 9_000)
+        small, large = Upload(service), Upload(service)
+        await small.send(b"x" * 100, is_last=True)
+        await large.send(b"x" * 9_000, is_last=True)
+        answers = [await small.finish(), await large.finish()]
+        for each in slow:
+            await each.send(b"x", is_last=True)
+        answers += [await task for task in tasks]
+        last = Upload(service)
+        await last.send(b"x" * 9_000, is_last=True)
+        answers.append(await last.finish())
+        return [status for status, _ in answers]
+
+    assert asyncio.run(upload()) == [422, 503, 422, 422, 422]
+
+
+class Upload:
+    """A request whose body comes piece by piece, straight to the application."""
+
+    def __init__(self, service: Service) -> None:
+        self._app = service.app
+        self._pieces: asyncio.Queue[Any] = asyncio.Queue()
+        self._taken = asyncio.Event()
+        headers = [(b"authorization", service.writer["Authorization"].encode())]
+        self._scope = {
+            **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http"},
+            **{"path": "/api/v1/records", "raw_path": b"/api/v1/records", "query_string": b"", "root_path": ""},
+            **{"headers": headers, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)},
+        }
+
+    async def send(self, data: bytes, *, is_last: bool = False) -> None:
+        await self._pieces.put({"type": "http.request", "body": data, "more_body": not is_last})
+        if not is_last:
+            await asyncio.wait_for(self._taken.wait(), 30)
+
+    async def finish(self) -> tuple[int, dict[str, Any]]:
+        status, body = 0, b""
+
+        async def receive() -> Any:
+            message = await self._pieces.get()
+            asyncio.get_running_loop().call_soon(self._taken.set)
+            return message
+
+        async def send(message: Any) -> None:
+            nonlocal status, body
+            status = message.get("status", status)
+            body += message.get("body", b"")
+
+        await self._app(self._scope, receive, send)
+        return status, json.loads(body)
 
 
 def test_too_many_requests(new_service: Callable[..., Service]) -> None:

@@ -178,7 +178,8 @@ def test_a_request_that_breaks_off_is_no_defect(
 ) -> None:
     process, url = serve()
     token = mrv("token", "create", "test", "--scope", "write", "--base-dir", tmp_path / "registry").stdout.strip()
-    head = f"POST /api/v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\n\r\n{{"
+    head = f"POST /api/v1/records HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+    head += "Content-Length: 9\r\n\r\n{"
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
         connection.sendall(head.encode())
         time.sleep(0.5)  # until the body is waited for
@@ -189,3 +190,79 @@ def test_a_request_that_breaks_off_is_no_defect(
     assert '"status": 400' in said
     assert "defect" not in said
     assert "Traceback" not in said
+
+
+def test_several_processes_answer_together(
+    serve: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
+) -> None:
+    process, url = serve("--processes", "2")
+    _wait_until(lambda: len(_children(process.pid)) == 2 and _answers(url))
+    token = mrv("token", "create", "test", "--scope", "write", "--base-dir", tmp_path / "registry").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    made = [record() for _ in range(20)]
+    for each in made:  # each on a connection of its own, so that both are asked
+        assert httpx.post(f"{url}/api/v1/records", content=each.to_bytes(), headers=headers).status_code == 201
+    counted = r'mrv_requests_total{method="POST",route="/api/v1/records",status="201"} (\S+)'
+    found = re.search(counted, httpx.get(f"{url}/metrics").text)
+    assert found is not None
+    assert float(found[1]) == 20, "the processes count together"
+    first, second = _children(process.pid)
+    os.kill(first, signal.SIGKILL)
+    _wait_until(lambda: len(_children(process.pid)) == 2 and first not in _children(process.pid))
+    _wait_until(lambda: _answers(url))
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=30)[1]
+    assert "Traceback" not in said
+    assert token not in said
+    assert not Path(f"/proc/{second}").exists()
+
+
+def test_processes_end_with_the_one_that_was_killed(serve: Callable[..., tuple[subprocess.Popen[str], str]]) -> None:
+    process, url = serve("--processes", "2")
+    _wait_until(lambda: len(_children(process.pid)) == 2 and _answers(url))
+    children = _children(process.pid)
+    process.kill()
+    _wait_until(lambda: not any(_is_running(each) for each in children))
+
+
+def test_other_names_than_its_own_are_refused(serve: Callable[..., tuple[subprocess.Popen[str], str]]) -> None:
+    """A page whose name was made to lead to loopback reads nothing (DNS rebinding)."""
+    _, url = serve()
+    port = url.rpartition(":")[2]
+    for name, status in (("localhost", 200), (f"127.0.0.1:{port}", 200), ("[::1]:80", 200), ("evil.example", 400)):
+        answer = httpx.get(f"{url}/api/v1/records", headers={"Host": name})
+        assert answer.status_code == status, name
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert httpx.get(f"{url}/healthz", headers={"Host": "10.0.0.7"}).status_code == 200, "of a probe"
+    _, url = serve("--allow-host", "mrv.lab.example")
+    assert httpx.get(f"{url}/api/v1/records", headers={"Host": "MRV.lab.example:443"}).status_code == 200
+    assert httpx.get(f"{url}/api/v1/records").status_code == 400
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that answer: not the one that multiprocessing has for itself."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(each) for each in path.read_text().split()]
+    return [each for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
