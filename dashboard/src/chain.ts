@@ -4,6 +4,8 @@
 
 import { CannotCheck, short } from "verify-bundle";
 
+import { limitedBytes } from "./limited.ts";
+
 const TIMEOUT_MS = 20_000;
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 /** Chain ids of development nodes: nobody competes for their blocks, each is final at once, and anyone can make one. */
@@ -65,19 +67,10 @@ export class HttpProvider implements Provider {
 }
 
 async function limitedText(response: Response): Promise<string> {
-  const reader = response.body?.getReader();
-  const decoder = new TextDecoder();
-  let [text, size] = ["", 0];
-  for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
-    size += part.value.length;
-    if (size > MAX_ANSWER_BYTES) {
-      await reader?.cancel();
-      throw new Error("the answer is too long");
-    }
-    text += decoder.decode(part.value, { stream: true });
-  }
+  const bytes = await limitedBytes(response, MAX_ANSWER_BYTES);
+  if (bytes === null) throw new Error("the answer is too long");
   if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-  return text;
+  return new TextDecoder().decode(bytes);
 }
 
 /** Asks one node, and reads its answers. Every failure is a `CannotCheck`: a node's silence says nothing about a record. */

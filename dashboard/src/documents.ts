@@ -2,11 +2,17 @@
 
 /** What kind of file a visitor gave, told by its content and not by its name. */
 
-import { Wrong, parseJson, short } from "verify-bundle";
+import { MAX_BUNDLE_BYTES, Wrong, parseJson, short } from "verify-bundle";
 
+import { MAX_RECEIPTS_BYTES } from "./receipts.ts";
+import { MAX_RECORD_BYTES } from "./record.ts";
 import { MAX_SAMPLES_BYTES } from "./samples.ts";
 
 export type Kind = "record" | "receipts" | "bundle" | "samples";
+/** Largest file of each kind that is read, in bytes. */
+export const MAX_BYTES: Record<Kind, number> = {
+  record: MAX_RECORD_BYTES, receipts: MAX_RECEIPTS_BYTES, bundle: MAX_BUNDLE_BYTES, samples: MAX_SAMPLES_BYTES,
+};
 
 /**
  * Tell what a file is.

@@ -10,8 +10,10 @@ import { verifyGivenBundle } from "./bundle.ts";
 import { Chain, DEVELOPMENT, HttpProvider, type Provider, chainName } from "./chain.ts";
 import { type Kind, bytesOf, kindOf } from "./documents.ts";
 import { byId, element, visible } from "./dom.ts";
+import { Listing } from "./listing.ts";
 import { isMrvId } from "./record.ts";
 import { type Named, findRegistered } from "./registry.ts";
+import { NoRegistry, NotAskedFor, NotHere, Server, TokenNeeded, apiBeside } from "./server.ts";
 import { type Settings, addressOf, addressWith, addressesOf, settingsOf } from "./settings.ts";
 import { type Shown, bundleSections, recordSections, registrySection, showVerdict } from "./show.ts";
 import { type GivenFile, verifyRecord } from "./verify.ts";
@@ -21,12 +23,21 @@ interface EventProvider extends Provider {
 }
 
 const FIELDS = ["id", "rpc", "contract", "provenance", "chain", "submitter"] as const;
+const NOT_HERE = "That says nothing about any chain, none of which was asked: connect to one below to look the id up there, or drop the file here.";
 const files = new Map<Kind, GivenFile>();
 /** Settings that came with the page's address and that nobody has touched: whoever made the link chose them. */
 const linked = new Set<keyof Settings>();
 let chain: Chain | null = null;
 /** Counts what was started, so that a slow answer never shows over a later question. */
 let latest = 0;
+/** Files on their way from the registry, for which a verification waits; ends in any case, and without them where it failed. */
+let coming: Promise<void> | null = null;
+let stopComing = new AbortController();
+
+/** The registry that this page may have come from, and its list. */
+const api = apiBeside(location.href);
+const server = api === null ? null : new Server(api);
+const listing = server === null ? null : new Listing(server, choose, fetchLinked);
 
 const field = (name: string) => byId<HTMLInputElement>(name);
 const injected = () => (window as { ethereum?: EventProvider }).ethereum;
@@ -39,6 +50,7 @@ function start(): void {
     if (given[name] !== "") linked.add(name);
     field(name).addEventListener("input", () => {
       linked.delete(name);
+      if (name === "id") forgetComing();
       if (name === "rpc" || name === "chain") disconnect("Not connected: no chain is asked.");
       changed();
     });
@@ -58,7 +70,63 @@ function start(): void {
   byId("metamask-note").textContent = wallet === undefined ? "No wallet is installed in this browser." : "It is asked to read, never to sign.";
   wallet?.on?.("chainChanged", () => disconnect("The wallet changed its chain: connect again."));
   remember();
-  if (linked.size > 0) showVerdict("NONE", "The link filled in the fields below. Nothing is asked before you connect: check them first.");
+  if (linked.size > 0) showLinked();
+  void listing?.search();
+  fetchLinked();
+}
+
+function showLinked(): void {
+  showVerdict("NONE", "The link filled in the fields below. No chain is asked before you connect: check them first.");
+}
+
+/** Fetch the record that a link names. Its id came with the page's address, so the server has seen it. */
+function fetchLinked(): void {
+  if (server === null || !linked.has("id") || files.size > 0) return;
+  const { id } = settings();
+  void fetched(`Asking the server that this page came from for ${id}.`, (signal) => server.fetchRecord(id, signal));
+}
+
+/** Take a record or a bundle from the registry's list. */
+function choose(kind: "record" | "bundle", name: string): void {
+  // The id there would be that of another record.
+  field("id").value = "";
+  linked.delete("id");
+  remember();
+  byId("verdict").scrollIntoView({ block: "nearest" });
+  const ask = (signal: AbortSignal) => (kind === "record" ? server!.fetchRecord(name, signal) : server!.fetchBundle(name, signal));
+  void fetched(`Fetching the ${kind} from this registry.`, ask);
+}
+
+/** Take files of the registry as if they had been dropped. */
+async function fetched(said: string, ask: (signal: AbortSignal) => Promise<Map<Kind, GivenFile>>): Promise<void> {
+  forgetComing();
+  files.clear();
+  listFiles();
+  const mine = begin(said);
+  const { signal } = stopComing;
+  const arrived = ask(signal).then((found) => {
+    if (signal.aborted) return;
+    for (const [kind, file] of found) files.set(kind, file);
+    listFiles();
+  });
+  coming = arrived.catch(() => {});
+  try {
+    await arrived;
+  } catch (error) {
+    if (mine === latest) fail(error);
+    if (error instanceof TokenNeeded && !signal.aborted) listing!.askForToken(error.message);
+    return;
+  } finally {
+    if (!signal.aborted) coming = null;
+  }
+  if (mine === latest) await verify();
+}
+
+/** Other files are asked for, or none. */
+function forgetComing(): void {
+  stopComing.abort();
+  stopComing = new AbortController();
+  coming = null;
 }
 
 function acceptDrops(): void {
@@ -99,6 +167,7 @@ function remember(): void {
 }
 
 async function take(chosen: File[]): Promise<void> {
+  forgetComing();
   const mine = begin("Reading the files.");
   try {
     const found = await sorted(chosen);
@@ -144,6 +213,7 @@ function listFiles(): void {
 }
 
 function clear(): void {
+  forgetComing();
   files.clear();
   listFiles();
   changed();
@@ -166,7 +236,7 @@ async function connect(provider: () => Provider): Promise<void> {
     if (mine === latest) indicate("failed", `Not connected: ${reason(error)}.`);
     return;
   }
-  if (files.size > 0 || settings().id !== "") await verify();
+  if (files.size > 0 || coming !== null || settings().id !== "") await verify();
 }
 
 function disconnect(said: string): void {
@@ -189,7 +259,9 @@ function begin(said: string): number {
 
 async function verify(): Promise<void> {
   const mine = begin("Computing hashes, asking the chain.");
+  await coming;
   await new Promise((resolve) => setTimeout(resolve)); // let the browser show it
+  if (mine !== latest) return;
   try {
     const [verdict, summary, sections] = await found();
     if (mine !== latest) return;
@@ -248,12 +320,14 @@ function assumptions(): string[] {
 
 function fail(error: unknown): void {
   byId("result").replaceChildren();
-  const verdict: Shown = error instanceof Wrong ? "UNREADABLE" : error instanceof Usage ? "NONE" : "UNREACHABLE";
-  showVerdict(verdict, `${reason(error)}.`);
+  if (error instanceof NoRegistry) showLinked();
+  else if (error instanceof NotHere) showVerdict("NOT_HERE", `${reason(error)}. ${NOT_HERE}`);
+  else if (error instanceof NotAskedFor) showVerdict("NOT_ASKED_FOR", `${reason(error)}. It was not looked at.`);
+  else showVerdict(error instanceof Wrong ? "UNREADABLE" : error instanceof Usage ? "NONE" : "UNREACHABLE", `${reason(error)}.`);
 }
 
 function reason(error: unknown): string {
-  const isOurs = error instanceof Wrong || error instanceof Usage || error instanceof CannotCheck;
+  const isOurs = error instanceof Wrong || error instanceof Usage || error instanceof CannotCheck || error instanceof NotHere;
   return isOurs ? error.message : `defect of this page: ${(error as Error).message}`;
 }
 

@@ -6,7 +6,8 @@ import {
   type BatchProof, type Digest, type Receipt, batchProof, constant, digest, mapping, orNull, parseJson, receipt, record, text,
 } from "verify-bundle";
 
-const MAX_RECEIPTS_BYTES = 16 * 1024 * 1024;
+/** Largest file that is read, in bytes. */
+export const MAX_RECEIPTS_BYTES = 16 * 1024 * 1024;
 
 export interface RecordReceipts {
   mrv_id: string;

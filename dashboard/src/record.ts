@@ -98,13 +98,13 @@ const status = oneOf("completed", "interrupted");
 const values = mapping(anything);
 
 /** Text of at most 1000 characters, counted as Unicode does. */
-const name: Reader<string> = (value, what) => {
+export const name: Reader<string> = (value, what) => {
   const found = text(value, what);
   demand(found.length <= 1000 || [...found].length <= 1000, `${what}: more than 1000 characters`);
   return found;
 };
 /** An id that the registry contract takes. */
-const mrvId: Reader<string> = (value, what) => {
+export const mrvId: Reader<string> = (value, what) => {
   const found = text(value, what);
   demand(isMrvId(found), `${what}: not 1 to 128 printable ASCII characters without spaces`);
   return found;

@@ -13,7 +13,7 @@ import { type Finding, type NetworkCheck, WORDS } from "./report.ts";
 import type { RecordReport } from "./verify.ts";
 
 /** A verdict, or what the page says where there is none. */
-export type Shown = Verdict | "REGISTERED" | "UNREADABLE" | "BUSY" | "NONE";
+export type Shown = Verdict | "REGISTERED" | "UNREADABLE" | "NOT_ASKED_FOR" | "NOT_HERE" | "BUSY" | "NONE";
 
 const LOOKS: Record<Shown, [icon: string, words: string]> = {
   VALID: ["\u2713", WORDS.VALID],
@@ -24,6 +24,8 @@ const LOOKS: Record<Shown, [icon: string, words: string]> = {
   UNREACHABLE: ["\u26a0", WORDS.UNREACHABLE],
   REGISTERED: ["\u2139", "REGISTERED, NOT COMPARED"],
   UNREADABLE: ["\u2298", "CANNOT BE READ"],
+  NOT_ASKED_FOR: ["\u2298", "NOT WHAT WAS ASKED FOR"],
+  NOT_HERE: ["\u2139", "NO COPY HERE"],
   BUSY: ["\u2026", "CHECKING"],
   NONE: ["", "Nothing to verify yet"],
 };
@@ -78,7 +80,7 @@ export function registrySection(mrvId: string, { match, others, submitters }: Re
     submitter, `sha256:${hash}`, time, isExpected === null ? "nobody was named" : isExpected ? "yes" : "no",
   ]);
   const count = `Accounts that registered ${mrvId}: ${submitters}.`;
-  return section("In the registry", element("p", {}, count), table(["Submitter", "Hash", "Time", "Counts"], rows));
+  return section("In the MRVRegistry contract", element("p", {}, count), table(["Submitter", "Hash", "Time", "Counts"], rows));
 }
 
 function recordFacts({ record, hash, mrvId, networks }: RecordReport): [string, string | null | undefined][] {

@@ -231,8 +231,8 @@ function anchorStep(run: Steps, wrong: Finding[], receipts: number, mrvId: strin
   const notes = look.notes === "" ? "" : `; ${look.notes}`;
   if (wrong.length > 0) run.find(name, wrong, "");
   else if (receipts > 0) run.add(name, "VALID", `${receipts} receipts for ${commitment.text}${notes}`);
-  else if (look.registered === null) run.add(name, "UNREACHABLE", "no receipts were given, and no registry was asked");
-  else run.add(name, "NOT_FOUND", `no receipts of ${mrvId} were given, and the registry that was asked has none${notes}`);
+  else if (look.registered === null) run.add(name, "UNREACHABLE", "no receipts were given, and no MRVRegistry contract was asked");
+  else run.add(name, "NOT_FOUND", `no receipts of ${mrvId} were given, and the MRVRegistry contract that was asked has none${notes}`);
 }
 
 async function askedChecks(

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import sqlite3
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,10 +17,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from mrv_core.manager import BlockchainManager
 from mrv_devnet.nodes import AnvilNode
+from mrv_service import tokens
+from mrv_service.database import Database
+from mrv_service.tokens import Scope
 from tests.mrv.registry_place import Place
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +103,67 @@ class Gate:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class Served:
+    """A registry as `mrv serve` runs it, on SQLite in a folder.
+
+    Attributes:
+        url: Where its page is.
+        database: The file that it keeps everything in.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        program = str(Path(sys.executable).with_name("mrv"))
+        command = [program, "serve", "--port", "0", "--base-dir", str(folder), *options]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        said = re.search(r"http://127.0.0.1:\d+", self._process.stderr.readline())
+        assert said is not None
+        self._reading = threading.Thread(target=self._process.stderr.read)  # or the pipe of its log fills up
+        self._reading.start()
+        self.url = f"{said[0]}/"
+        self.database = folder / "registry.sqlite3"
+        self._client = httpx.Client(
+            base_url=f"{self.url}api/v1/", headers={"authorization": f"Bearer {self.token(Scope.WRITE)}"}
+        )
+
+    def token(self, *scopes: Scope) -> str:
+        """Make a token."""
+        database = Database(f"sqlite:///{self.database}")
+        try:
+            return tokens.create(database, "test", scopes)[1]
+        finally:
+            database.close()
+
+    def submit(self, path: Path, samples: bytes | None = None, receipts: Path | None = None) -> None:
+        """Submit a record, and what belongs to it."""
+        self._done(self._client.post("records", content=path.read_bytes()))
+        for name, data in (("samples", samples), ("receipts", receipts and receipts.read_bytes())):
+            if data is not None:
+                self._done(self._client.put(f"records/{path.stem}/{name}", content=data))
+
+    def submit_bundle(self, path: Path) -> None:
+        self._done(self._client.post("bundles", content=path.read_bytes()))
+
+    def change(self, statement: str, *values: object) -> None:
+        """Change the database behind the registry's back, as whoever runs it can."""
+        connection = sqlite3.connect(self.database)
+        with connection:
+            assert connection.execute(statement, values).rowcount == 1
+        connection.close()
+
+    def stop(self) -> None:
+        self._client.close()
+        self._process.kill()
+        self._process.wait()
+        self._reading.join()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    @staticmethod
+    def _done(answer: httpx.Response) -> None:
+        assert answer.status_code in (200, 201), answer.text
 
 
 class Dashboard:
@@ -181,6 +251,26 @@ def gate(place: Place) -> Iterator[Gate]:
     gate = Gate(place.node.url)
     yield gate
     gate.close()
+
+
+@pytest.fixture
+def new_registry(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Start registries; the arguments are options of `mrv serve`. All of them are stopped after the test."""
+    made: list[Served] = []
+
+    def make(*options: str) -> Served:
+        made.append(Served(tmp_path / f"registry-{len(made)}", *options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def flush(place: Place, manager: BlockchainManager) -> None:
+    """Bring the receipts up to date: anvil answers before it has mined, where the machine is busy."""
+    place.node.rpc("evm_mine")
+    manager.flush()
 
 
 def strangers(requested: Iterable[str], allowed: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboard.conftest import PAGE, ROOT, Dashboard, Gate, strangers
+from dashboard.conftest import PAGE, ROOT, Dashboard, Gate, flush, strangers
 from playwright.sync_api import Browser, BrowserContext
 
 from mrv_backends_eth.contract import submission_slot
@@ -167,7 +167,7 @@ def test_receipts_beside_the_record(dashboard: Dashboard, place: Place, gate: Ga
         record = json.loads(path.read_bytes())
         (outcome,) = manager.anchor(_hash(path), {"mrv_id": record["mrv_id"]}).values()
         assert outcome.error is None
-        manager.flush()
+        flush(place, manager)
         collect_receipts(path.parent, manager.journal)
     receipts = receipts_path(path)
     assert dashboard.give(path, receipts) == "UNREACHABLE", "the evidence holds, and its block is nobody's word yet"
@@ -197,7 +197,7 @@ def test_forged_evidence_of_the_registry(dashboard: Dashboard, place: Place, gat
     path = place.record(generate_mrv_id())
     with BlockchainManager(place.config(place.key), base_dir=path.parent) as manager:
         manager.anchor(_hash(path), {"mrv_id": path.stem})
-        manager.flush()
+        flush(place, manager)
         collect_receipts(path.parent, manager.journal)
     (path.parent / "journal.sqlite3").unlink()
     beside = receipts_path(path)
@@ -355,7 +355,7 @@ def test_a_registry_that_counts_nonsense(dashboard: Dashboard, place: Place, gat
     path = place.record(generate_mrv_id())
     with BlockchainManager(place.config(place.key), base_dir=path.parent) as manager:
         manager.anchor(_hash(path), {"mrv_id": path.stem})
-        manager.flush()
+        flush(place, manager)
         collect_receipts(path.parent, manager.journal)
     (path.parent / "journal.sqlite3").unlink()
     beside = receipts_path(path)
@@ -385,7 +385,7 @@ def test_the_contract_that_was_named_shows_who_anchored_it(dashboard: Dashboard,
     del config["blockchain"]["ethereum"]["registry_address"]
     with BlockchainManager(config, base_dir=path.parent) as manager:
         manager.anchor(_hash(path), {"mrv_id": path.stem})
-        manager.flush()
+        flush(place, manager)
         collect_receipts(path.parent, manager.journal)
     dashboard.give(path, receipts_path(path))
     named = {"contract": "", "provenance": place.contract, "submitter": place.address}
@@ -519,7 +519,12 @@ def test_a_link_fills_in_the_fields_and_asks_nobody(
     fragment = f"#rpc={gate.url}&contract={place.registry}&submitter={place.address}&chain=31337"
     dashboard.open(f"?id={registered.stem}{fragment}", url=gate.url)
     assert dashboard.page.input_value("#id") == registered.stem
-    assert [url.split("?")[0] for url in dashboard.requested if not url.startswith("data:")] == [gate.url]
+    dashboard.page.wait_for_selector("#verdict.none")
+    assert "No chain is asked before you connect" in dashboard.summary
+    own = [gate.url, f"{gate.url}api/v1/records", f"{gate.url}api/v1/records/{registered.stem}"]
+    asked = [url.split("?")[0] for url in dashboard.requested if not url.startswith("data:")]
+    assert sorted(asked) == own, "whether the server that the page came from is a registry that has it"
+    assert dashboard.page.is_hidden("#registry")
     dashboard.page.click("#connect")
     assert dashboard.verdict() == "REGISTERED"
     assert dashboard.give(registered) == "VALID"
