@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing.connection
 import os
+import resource
 import signal
 import socket
 import tempfile
@@ -48,6 +49,8 @@ def run(serving: Serving, listening: socket.socket, processes: int) -> None:
         listening: An open socket.
         processes: How many share it. One that dies is started anew.
     """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection is an open file
     config = uvicorn.Config(serving, factory=True, workers=processes, log_config=None, access_log=False)
     if processes == 1:
         uvicorn.Server(config).run(sockets=[listening])
