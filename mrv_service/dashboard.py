@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verification page: one file that is built from `dashboard/`, and asks this service for nothing."""
+"""The verification page: one file, built from `dashboard/`, that asks the API it came with and the visitor's node."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ class Place:
         rich = self.node.rpc("eth_accounts")[0]
         # Sent, not set: setting a balance changes the state of a block that has been made, and its proofs with it.
         self.node.rpc("eth_sendTransaction", {"from": rich, "to": address, "value": hex(10**19)})
+        self.node.rpc("evm_mine")  # a busy one answers before it has mined
         return key, address
 
     def config(self, key: str | None = None, **changes: Any) -> dict[str, Any]:
