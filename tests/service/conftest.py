@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 import os
-import pwd
-import secrets
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import create_engine, text
 
+from mrv_core.errors import BackendUnavailableError
 from mrv_core.mrv.record import MrvRecord, generate_mrv_id
+from mrv_devnet.postgres import PostgresServer
 from mrv_service import tokens
 from mrv_service.app import create_app
 from mrv_service.settings import service_settings
@@ -25,52 +21,21 @@ from mrv_service.tokens import Scope
 from tests.mrv.making import record_value, steady
 
 
-def _program(name: str) -> Path:
-    """Find one of PostgreSQL's programs, which Debian keeps out of the path."""
-    found = [Path(each) for each in [shutil.which(name)] if each]
-    found += sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
-    if not found:
-        why = f"{name} is not installed: apt-get install postgresql"
-        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
-    return found[0]
-
-
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Start a PostgreSQL of the tests' own, which takes connections through a socket in a folder alone."""
-    # Not in pytest's folders: another run that starts takes away the permissions that other users have on them.
-    with tempfile.TemporaryDirectory(prefix="mrv-postgres-") as name:
-        folder = Path(name)
-        user: dict[str, Any] = {}
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            account = pwd.getpwnam("postgres")
-            os.chown(folder, account.pw_uid, account.pw_gid)
-            user = {"user": account.pw_uid, "group": account.pw_gid}
-        quiet: dict[str, Any] = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, **user}
-        data = folder / "data"
-        subprocess.run([_program("initdb"), "-D", data, "-U", "mrv", "-A", "trust", "--no-sync"], **quiet)
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-        log = ["-l", folder / "log", "-w"]
-        subprocess.run([_program("pg_ctl"), "start", "-D", data, "-o", options, *log], **quiet)
-        try:
-            yield f"postgresql+psycopg://mrv@/postgres?host={folder}"
-        finally:
-            subprocess.run([_program("pg_ctl"), "stop", "-D", data, "-m", "immediate"], **quiet)
+def postgres() -> Iterator[PostgresServer]:
+    """Start a PostgreSQL of the tests' own; a missing one fails in continuous integration and skips elsewhere."""
+    try:
+        server = PostgresServer(durable=False)
+    except BackendUnavailableError as error:
+        pytest.fail(str(error)) if os.environ.get("CI") else pytest.skip(str(error))
+    with server:
+        yield server
 
 
 @pytest.fixture
-def new_database(postgres: str) -> Iterator[Callable[[], str]]:
+def new_database(postgres: PostgresServer) -> Callable[[], str]:
     """Make empty databases on the PostgreSQL; they go with it."""
-    admin = create_engine(postgres, isolation_level="AUTOCOMMIT")
-
-    def make() -> str:
-        name = f"registry_{secrets.token_hex(8)}"
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        return postgres.replace("/postgres?", f"/{name}?")
-
-    yield make
-    admin.dispose()
+    return postgres.new_database
 
 
 class Service:
