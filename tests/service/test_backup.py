@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -333,12 +333,17 @@ def test_restoring_into_a_later_version_and_going_back(
     """A start brings a restored database up to date; the version before refuses it, and takes the backup."""
     from alembic.script import ScriptDirectory
 
-    def open_it(where: Embedded | Postgres) -> Database:
+    @contextmanager
+    def opened(where: Embedded | Postgres) -> Iterator[Database]:
         database = Database(where.url)
-        database.upgrade()
-        return database
+        try:
+            database.upgrade()
+            yield database
+        finally:
+            database.close()
 
-    open_it(store).close()
+    with opened(store):
+        pass
     copies = tmp_path / "copies"
     copies.mkdir()
     store.back_up(copies)
@@ -350,15 +355,13 @@ def test_restoring_into_a_later_version_and_going_back(
     (later / "versions" / "later.py").write_text(_LATER.format(head=head))
     monkeypatch.setattr(database_module, "_MIGRATIONS", later)
     upgraded = store.restored(copies, tmp_path / "later")
-    database = open_it(upgraded)
-    assert database.is_current()
-    with database.read() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM later").scalar_one() == 0
-    database.close()
+    with opened(upgraded) as database:
+        assert database.is_current()
+        with database.read() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM later").scalar_one() == 0
 
     monkeypatch.setattr(database_module, "_MIGRATIONS", now)
-    with pytest.raises(ConfigurationError, match="does not know"):
-        open_it(upgraded)
-    database = open_it(store.restored(copies, tmp_path / "back"))
-    assert database.is_current()
-    database.close()
+    with pytest.raises(ConfigurationError, match="does not know"), opened(upgraded):
+        pass
+    with opened(store.restored(copies, tmp_path / "back")) as database:
+        assert database.is_current()
