@@ -35,6 +35,9 @@ class Sizes:
         anchors: Anchors made one by one as one round.
         calls: Appends and proofs timed together as one round.
         epoch_s: Seconds that an epoch of the training lasts at least.
+        load_s: Seconds that a registry is under load.
+        kills: How often its worker is killed meanwhile.
+        records: Records in one batch of a registry.
         many: Rounds of races that are short or close.
         few: Rounds of races against a peer that takes many seconds.
     """
@@ -47,12 +50,15 @@ class Sizes:
     anchors: int
     calls: int
     epoch_s: float
+    load_s: float
+    kills: int
+    records: int
     many: int
     few: int
 
 
-FULL: Final = Sizes(4 * GIB, 2 * GIB, 20_000, 64 * KIB, 1_000_000, 200, 10_000, 5.0, many=11, few=3)
-QUICK: Final = Sizes(256 * MIB, 128 * MIB, 2_000, 64 * KIB, 50_000, 20, 1_000, 0.5, many=5, few=2)
+FULL: Final = Sizes(4 * GIB, 2 * GIB, 20_000, 64 * KIB, 1_000_000, 200, 10_000, 5.0, 60.0, 50, 10_000, many=11, few=3)
+QUICK: Final = Sizes(256 * MIB, 128 * MIB, 2_000, 64 * KIB, 50_000, 20, 1_000, 0.5, 5.0, 5, 500, many=5, few=2)
 
 
 class Bench:

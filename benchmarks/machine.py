@@ -62,15 +62,26 @@ def _busy_s() -> float | None:
 
 
 def _own_s() -> float:
-    """Return the seconds that this process, its children and theirs have worked, as far as they are known."""
+    """Return the seconds that this process and all under it have worked, as far as they are known."""
     ended = sum(os.times()[:4])
-    running = 0
-    for path in Path("/proc/self/task").glob("*/children"):
-        for child in path.read_text().split():
-            # After the name in parentheses come the fields from the third on; 14 to 17 count the time.
-            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            running += sum(map(int, fields[11:15]))
-    return ended + running / _TICKS_A_SECOND
+    return ended + sum(_ticks(child) for child in _children("self")) / _TICKS_A_SECOND
+
+
+def _ticks(pid: str) -> int:
+    """Return what a process, those under it and those of them that have ended have worked."""
+    try:
+        # After the name in parentheses come the fields from the third on; 14 to 17 count the time.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended
+        return 0
+    return sum(map(int, fields[11:15])) + sum(map(_ticks, _children(pid)))
+
+
+def _children(pid: str) -> list[str]:
+    try:
+        return [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    except OSError:
+        return []
 
 
 def _memory_kib(name: str) -> int:

@@ -94,8 +94,13 @@ class Model(BaseModel):
         Raises:
             FormatError: not this model, or a field that was left out or written otherwise; the message names it.
         """
+        return cls.from_canonical(value, canonical_bytes(value), what=what)
+
+    @classmethod
+    def from_canonical(cls, value: Any, data: bytes, *, what: str) -> Self:
+        """Do what `from_json` does, where the canonical bytes of the value are known. Raises what it raises."""
         try:
-            model = cls.model_validate_json(canonical_bytes(value))
+            model = cls.model_validate_json(data)
         except ValidationError as error:
             raise FormatError(f"{what}: {describe_validation_error(error)}") from error
         written = model.to_json()

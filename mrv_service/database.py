@@ -3,27 +3,32 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mrv_core.errors import BackendUnavailableError, ConfigurationError, StorageError
-from mrv_core.files import make_folder
+from mrv_core.files import make_folder, storage_error
 
 CONNECTIONS: Final = 16
 """Connections that one process has at most; a server works on as many requests at once."""
 _BUSY_TIMEOUT_MS = 10_000
+_RESTED_S = 5.0
 _UPGRADE_LOCK = 0x6D7276  # ours, for one upgrade at a time on PostgreSQL
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -43,16 +48,16 @@ class Database:
             parsed = make_url(url)
             if parsed.get_backend_name() not in ("sqlite", "postgresql"):
                 raise ConfigurationError("database_url names neither SQLite nor PostgreSQL")
-            if parsed.get_backend_name() == "sqlite" and parsed.database:
-                make_folder(Path(parsed.database).parent)
-            is_sqlite = parsed.get_backend_name() == "sqlite"
+            if parsed.get_backend_name() == "sqlite":
+                if parsed.database in (None, "", ":memory:"):
+                    raise ConfigurationError("database_url names no file, and memory is gone with the process")
+                make_folder(Path(str(parsed.database)).parent)
             self.engine: Engine = create_engine(
                 parsed,
                 hide_parameters=True,
                 poolclass=QueuePool,
                 pool_size=CONNECTIONS,
                 max_overflow=0,  # those beyond the size would be opened and closed for each request
-                pool_pre_ping=not is_sqlite,
             )
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
             # Their texts repeat the URL, which may hold a password.
@@ -60,12 +65,14 @@ class Database:
                 "database_url cannot be used",
                 hint="write it like postgresql+psycopg://user@host/name, and install psycopg",
             ) from None
-        # One after another: SQLite has one lock for writing, and whoever does not get it sleeps, longer each time.
-        self._writing: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
-        self._for_writing = self.engine.execution_options(mrv_write=True)
+        self._writing: AbstractContextManager[Any] = nullcontext()
         if self.is_sqlite:
+            self._writing = _Turn(Path(f"{parsed.database}-writer"))
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin)
+        else:
+            event.listen(self.engine, "checkin", _rests)
+            event.listen(self.engine, "checkout", _check_rested)
 
     @property
     def is_sqlite(self) -> bool:
@@ -80,19 +87,21 @@ class Database:
             BackendUnavailableError: the database does not answer.
             StorageError: the embedded database cannot be read or written.
         """
-        with self._writing, self._transaction(self._for_writing) as connection:
+        with self._writing, self._transaction(mrv_write=True) as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that changes nothing. Raises what `write` raises."""
-        with self._transaction(self.engine) as connection:
+        """Open a connection for reading; each statement sees what is committed then. Raises what `write` raises."""
+        # Without a transaction, whose beginning and end would be two more questions to the database.
+        options = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        with self._transaction(**options) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+    def _transaction(self, **options: Any) -> Iterator[Connection]:
         try:
-            with engine.begin() as connection:
+            with self.engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
         except DBAPIError as error:
             if error.connection_invalidated or type(error).__name__ == "OperationalError":
@@ -155,5 +164,47 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     """Take the lock for writing at once: a transaction that read first could not wait for another's end."""
-    writes = connection.get_execution_options().get("mrv_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get("mrv_write"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class _Turn:
+    """Whose turn it is to write to SQLite, of all threads and processes.
+
+    SQLite has one lock for it, and whoever does not get that sleeps, longer each time; here they wait in a row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = threading.Lock()
+        self._file: int | None = None
+
+    def __enter__(self) -> None:
+        self._thread.acquire()
+        try:
+            if self._file is None:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except OSError as error:
+            self._thread.release()
+            raise storage_error("lock", self._path, error) from error
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._thread.release()
+
+
+def _rests(_connection: Any, record: Any) -> None:
+    record.info["rests_since"] = time.monotonic()
+
+
+def _check_rested(connection: Any, record: Any, _proxy: Any) -> None:
+    """Ask a connection that has rested whether it is alive still; to ask each time would double what is asked."""
+    if time.monotonic() - record.info.get("rests_since", time.monotonic()) < _RESTED_S:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise DisconnectionError from error  # the pool takes another one

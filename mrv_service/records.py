@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mrv_core.batching import BatchProof
@@ -44,6 +44,12 @@ _LISTED = select(
     .outerjoin(members, members.c.record_id == records.c.id)
     .outerjoin(batches, batches.c.id == members.c.batch_id)
 )
+
+# Built once: building one takes as long as asking SQLite.
+_BY_ID = select(records).where(records.c.mrv_id == bindparam("mrv_id"))
+_CONTENT = select(records.c.content).where(records.c.mrv_id == bindparam("mrv_id"))
+_SUMMARY = _LISTED.where(records.c.mrv_id == bindparam("mrv_id"))
+_INSERT = insert(records)
 
 
 class RecordSummary(Model):
@@ -133,7 +139,7 @@ class Records:
         }
         try:
             with self._database.write() as connection:
-                connection.execute(insert(records).values(values))
+                connection.execute(_INSERT, values)
             return record.mrv_id, True
         except IntegrityError:
             pass
@@ -166,7 +172,10 @@ class Records:
             ProblemError: there is none.
         """
         with self._database.read() as connection:
-            return bytes(_row(connection, mrv_id).content)
+            found = connection.execute(_CONTENT, {"mrv_id": mrv_id}).scalar_one_or_none()
+        if found is None:
+            raise _no_record()
+        return bytes(found)
 
     def page(self, wanted: Filter, cursor: str | None, limit: int) -> RecordPage:
         """Return one page of the records that a filter leaves.
@@ -319,7 +328,7 @@ def _text(value: str) -> str:
 
 
 def _row(connection: Connection, mrv_id: str) -> Row[Any]:
-    row = connection.execute(select(records).where(records.c.mrv_id == mrv_id)).one_or_none()
+    row = connection.execute(_BY_ID, {"mrv_id": mrv_id}).one_or_none()
     if row is None:
         raise _no_record()
     return row
@@ -368,7 +377,7 @@ def _merged(before: RecordReceipts, given: RecordReceipts) -> RecordReceipts:
 
 
 def _listed(connection: Connection, mrv_id: str) -> RecordSummary:
-    row = connection.execute(_LISTED.where(records.c.mrv_id == mrv_id)).one_or_none()
+    row = connection.execute(_SUMMARY, {"mrv_id": mrv_id}).one_or_none()
     if row is None:
         raise _no_record()
     return _summary(row)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from mrv_core.errors import ConfigurationError
 from mrv_core.models import format_time, utc_now
@@ -21,6 +21,7 @@ from mrv_service.tables import tokens
 
 _TOKEN: Final = re.compile(r"mrv_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _MAX_NAME: Final = 200
+_BY_ID: Final = select(tokens).where(tokens.c.id == bindparam("id"))
 
 
 class Scope(StrEnum):
@@ -98,7 +99,7 @@ def find(database: Database, text: str) -> Token | None:
     if parts is None:
         return None
     with database.read() as connection:
-        row = connection.execute(select(tokens).where(tokens.c.id == parts[1])).one_or_none()
+        row = connection.execute(_BY_ID, {"id": parts[1]}).one_or_none()
     if row is None or not hmac.compare_digest(row.hash, _hash(parts[2])) or row.revoked_at is not None:
         return None
     return _token(row)

@@ -24,7 +24,6 @@ from mrv_core.bundle_verification import BundleReport, verify_bundle
 from mrv_core.canonical import canonical_bytes
 from mrv_core.errors import MrvError
 from mrv_core.failpoint import failpoint
-from mrv_core.files import write_atomic
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import Verdict, format_time, utc_now
 from mrv_core.mrv.storage import receipts_path, record_path, samples_path
@@ -46,7 +45,6 @@ _LOOK: Final = timedelta(minutes=1)
 """Between two looks for what is new, and between two messages about alarms."""
 _SPARE_S: Final = 300.0
 """How much longer than its networks' timeout a verification stays with a watcher that says nothing more."""
-_AT_ONCE: Final = 1000
 _OPEN: Final = frozenset({Verdict.PENDING, Verdict.UNREACHABLE})
 
 
@@ -128,7 +126,7 @@ class Watcher:
         for kind, names in ((Kind.RECORD, _anchored_records()), (Kind.BUNDLE, select(bundles.c.hash))):
             (name,) = names.selected_columns
             known = exists().where(verifications.c.kind == kind, verifications.c.name == name)
-            new = names.where(~known).limit(_AT_ONCE).subquery()
+            new = names.where(~known).subquery()
             rows = select(literal(str(kind)), new.c[0], literal(now))
             try:
                 with self._database.write() as connection:
@@ -221,11 +219,11 @@ class Watcher:
     def _verify_record(self, mrv_id: str, folder: Path) -> RecordReport:
         path = record_path(folder, mrv_id)
         held, measured = self._records.receipts(mrv_id), self._records.samples(mrv_id)
-        write_atomic(path, self._records.content(mrv_id))
+        path.write_bytes(self._records.content(mrv_id))
         if held is not None:
-            write_atomic(receipts_path(path), held)
+            receipts_path(path).write_bytes(held)
         if measured is not None:
-            write_atomic(samples_path(path), measured)
+            samples_path(path).write_bytes(measured)
         samples = None if measured is None else samples_path(path)
         return verify_record(path, manager=self._manager, registry=self._registry, mrv_id=mrv_id, samples=samples)
 
@@ -234,7 +232,7 @@ class Watcher:
         if hashlib.sha256(data).hexdigest() != name:
             raise ValueError("its SHA-256 is another")
         path = folder / f"{name}.mrv.json"
-        write_atomic(path, data)
+        path.write_bytes(data)
         return verify_bundle(path, registry=self._registry, manager=self._manager)
 
 

@@ -17,6 +17,7 @@ from benchmarks.suites import (
     hashing_folder,
     measuring,
     merkle,
+    registry_load,
     tracking,
 )
 
@@ -66,6 +67,9 @@ SUITES: Final[dict[str, Suite]] = {
     "measuring": Suite("MRVTracker beside CodeCarbon", measuring.rows, lambda sizes: 10 * MIB, lambda sizes: _BASE),
     "anchoring": Suite(
         "Anchors on a real Ethereum node", anchoring.rows, lambda sizes: 100 * MIB, lambda sizes: 1000 * sizes.leaves
+    ),
+    "registry-load": Suite(
+        "A registry under load, in processes of its own", registry_load.rows, lambda sizes: GIB, lambda sizes: GIB
     ),
     "command-line": Suite(
         "The command mrv, as whole processes", command_line.rows, lambda sizes: 10 * MIB, lambda sizes: _BASE

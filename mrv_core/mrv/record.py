@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeGuard
 
 from pydantic import Field, model_validator
 
-from mrv_core.canonical import MAX_SAFE_INTEGER, parse_json
+from mrv_core.canonical import MAX_SAFE_INTEGER, canonical_bytes, parse_json
 from mrv_core.errors import FormatError
 from mrv_core.hashing import Digest
 from mrv_core.models import DigestField, Json, Model, TimeField
@@ -435,8 +435,10 @@ def parse_record(data: bytes, *, what: str) -> MrvRecord:
     Raises:
         FormatError: not a record of this schema, or not in canonical form.
     """
-    record = MrvRecord.from_json(parse_json(data, what=what, max_bytes=MAX_RECORD_BYTES), what=what)
-    if record.to_bytes() != data:
+    value = parse_json(data, what=what, max_bytes=MAX_RECORD_BYTES)
+    canonical = canonical_bytes(value)
+    record = MrvRecord.from_canonical(value, canonical, what=what)
+    if canonical != data:
         raise FormatError(
             f"{what}: not in canonical form (RFC 8785)", hint="the file was saved by another program; keep its bytes"
         )

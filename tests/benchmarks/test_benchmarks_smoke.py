@@ -17,7 +17,7 @@ from benchmarks.rows import Goal, Row, Unavailable, number, seconds
 from benchmarks.suites import SUITES
 from benchmarks.worker import Worker, extra_memory
 
-TINY = Sizes(2 * MIB, MIB, 20, KIB, 100, 3, 10, 0.01, many=2, few=1)
+TINY = Sizes(2 * MIB, MIB, 20, KIB, 100, 3, 10, 0.01, 0.5, 2, 20, many=2, few=1)
 
 
 @pytest.fixture
@@ -90,6 +90,14 @@ def test_measuring(run):
     check(rows)
     assert len(measured(rows, "MRVTracker.start()").values) == TINY.few
     assert not any(row.problem for row in rows.values())
+
+
+def test_registry_load(run):
+    rows = run("registry-load")
+    check(rows)
+    assert not any(row.problem for row in rows.values())
+    assert measured(rows, "worker killed").values == (0.0,)
+    assert measured(rows, "in one batch").values[0] > 0
 
 
 def test_command_line(run):

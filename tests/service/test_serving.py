@@ -110,7 +110,9 @@ def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], status: int
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "postgresql+psycopg://u:hunter2@127.0.0.1:9/d", "hunter2://"])
+@pytest.mark.parametrize(
+    "url", ["mysql://u:hunter2@h/d", "postgresql+psycopg://u:hunter2@127.0.0.1:9/d", "hunter2://", "sqlite://"]
+)
 def test_a_database_that_cannot_be_used_is_said_without_its_password(tmp_path: Path, url: str) -> None:
     done = mrv("serve", "--base-dir", tmp_path, MRV_DATABASE_URL=url)
     assert done.returncode in (2, 4)

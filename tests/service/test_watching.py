@@ -122,8 +122,9 @@ class Watch:
         used.tell()
 
     def request(self, made: MrvRecord) -> Any:
+        asked = self.service.client.post(f"/api/v1/records/{made.mrv_id}/verification", headers=self.service.writer)
         self.now = max(self.now, utc_now())  # the server has a clock of its own
-        return self.service.client.post(f"/api/v1/records/{made.mrv_id}/verification", headers=self.service.writer)
+        return asked
 
     def verdict(self, name: str, kind: str = "records") -> Any:
         return self.service.get(f"{kind}/{name}/verification").json()
