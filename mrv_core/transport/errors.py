@@ -62,7 +62,7 @@ def describe(error: OSError) -> tuple[str, str]:
     if isinstance(error, TimeoutError):
         return "does not answer in time", "check that the node runs, or raise 'timeout' of this network"
     if isinstance(error, ConnectionRefusedError):
-        return "refuses the connection", "start the node there, or correct its address in the configuration"
+        return "refuses the connection", "start what should answer there, or correct the address"
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted: {error.verify_message}",

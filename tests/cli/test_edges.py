@@ -42,6 +42,7 @@ COMMANDS = (
     "fetch",
     "serve",
     "submit",
+    "watch",
     "worker",
     "token create",
     "token list",
