@@ -270,7 +270,7 @@ def test_a_server_that_is_not_there_got_nothing(connect: Connect) -> None:
     assert not refused.value.maybe_delivered
     assert refused.value.retryable
     assert refused.value.hint is not None
-    assert "start the node" in refused.value.hint
+    assert "start what should answer there" in refused.value.hint
 
 
 def test_a_name_that_nobody_has_is_said_to_be_one(connect: Connect) -> None:

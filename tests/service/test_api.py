@@ -7,7 +7,8 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -360,7 +361,7 @@ def test_a_request_that_is_too_large(new_service: Callable[..., Service]) -> Non
 def test_a_body_that_takes_too_long(new_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "_BODY_S", 0.05)
     service = new_service()
-    status, document = asyncio.run(Upload(service).finish())
+    status, document = run(Upload(service).finish)
     assert (status, document["title"]) == (408, "Request Timeout")
 
 
@@ -385,7 +386,13 @@ def test_large_bodies_share_some_memory(new_service: Callable[..., Service]) -> 
         answers.append(await last.finish())
         return [status for status, _ in answers]
 
-    assert asyncio.run(upload()) == [422, 503, 422, 422, 422]
+    assert run(upload) == [422, 503, 422, 422, 422]
+
+
+def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run something asynchronous in a thread of its own: in this one the browser of other tests has a loop."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(lambda: asyncio.run(work())).result()
 
 
 class Upload:
