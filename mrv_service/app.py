@@ -18,6 +18,7 @@ from mrv_service.database import CONNECTIONS, Database
 from mrv_service.gauges import Gauges
 from mrv_service.idempotency import IdempotencyKeys
 from mrv_service.limits import BodyLimit, HostLimit, RateLimit
+from mrv_service.log import RegistryLog
 from mrv_service.records import Records
 from mrv_service.settings import ServiceSettings
 from mrv_service.verifications import Verifications
@@ -57,6 +58,7 @@ def create_app(settings: ServiceSettings, registry: Registry | None = None) -> F
     app.state.gauges = Gauges(database)
     app.state.records = Records(database, registry or Registry.load())
     app.state.bundles = Bundles(database)
+    app.state.log = RegistryLog(database)
     app.state.verifications = Verifications(database)
     app.state.idempotency_keys = IdempotencyKeys(database)
     app.include_router(routes.router)

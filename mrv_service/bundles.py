@@ -15,9 +15,11 @@ from mrv_core.bundle import Bundle
 from mrv_core.errors import ConfigurationError, FormatError
 from mrv_core.models import Model, TimeField, format_time, utc_now
 from mrv_service.database import Database
+from mrv_service.log import enter
 from mrv_service.pages import contains, page_of
 from mrv_service.problems import ProblemError
 from mrv_service.tables import bundles
+from mrv_service.verifications import Kind
 
 _LISTED = select(*(column for column in bundles.c if column.name != "content"))
 _MAX_RUN_ID = 200
@@ -86,6 +88,7 @@ class Bundles:
         try:
             with self._database.write() as connection:
                 connection.execute(insert(bundles).values(values))
+                enter(connection, Kind.BUNDLE, name, name)
         except IntegrityError:
             return name, False
         return name, True

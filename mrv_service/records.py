@@ -27,9 +27,11 @@ from mrv_core.mrv.storage import MAX_RECEIPTS_BYTES, RecordReceipts, record_path
 from mrv_core.mrv.verification import read_record
 from mrv_core.registry import Registry
 from mrv_service.database import Database
+from mrv_service.log import enter
 from mrv_service.pages import contains, page_of
 from mrv_service.problems import ProblemError
 from mrv_service.tables import batches, conflicts, members, receipts, records, samples
+from mrv_service.verifications import Kind
 
 _WHAT = "the record"
 _STATE_ORDER = tuple(ReceiptState)
@@ -140,6 +142,7 @@ class Records:
         try:
             with self._database.write() as connection:
                 connection.execute(_INSERT, values)
+                enter(connection, Kind.RECORD, record.mrv_id, commitment.hex)
             return record.mrv_id, True
         except IntegrityError:
             pass

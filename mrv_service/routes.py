@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The API under /api/v1: records, bundles and their verifications.
+"""The API under /api/v1: records, bundles, their verifications, and the log of all of them.
 
 Every answer that is no success is a problem document (RFC 9457).
 """
@@ -13,10 +13,12 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from mrv_core.merkle import MAX_TREE_SIZE
 from mrv_service.access import Reader, Writer
 from mrv_service.bundles import BundlePage, Bundles, BundleSummary
 from mrv_service.documents import JSON_BODY, Body, IfNoneMatch, document
 from mrv_service.idempotency import IdempotencyKeys
+from mrv_service.log import LogConsistency, LogHead, LogInclusion, RegistryLog
 from mrv_service.problems import MEDIA_TYPE, ProblemError
 from mrv_service.records import Filter, RecordPage, Records, RecordSummary
 from mrv_service.tokens import Token
@@ -33,6 +35,7 @@ _Limit = Annotated[int | None, Query(ge=1, le=1000, description="Most items on t
 _Search = Annotated[
     str | None, Query(max_length=200, pattern=_NO_NUL, description="A text in the id or one of the names.")
 ]
+_Size = Annotated[int, Query(ge=1, le=MAX_TREE_SIZE, description="Entries of the log.")]
 _Name = Annotated[str | None, Query(max_length=1000, pattern=_NO_NUL)]
 
 
@@ -71,6 +74,11 @@ def _bundles(request: Request) -> Bundles:
 
 def _keys(request: Request) -> IdempotencyKeys:
     found: IdempotencyKeys = request.app.state.idempotency_keys
+    return found
+
+
+def _log(request: Request) -> RegistryLog:
+    found: RegistryLog = request.app.state.log
     return found
 
 
@@ -219,6 +227,12 @@ def show_record_verification(request: Request, token: Reader, mrv_id: _MrvId) ->
     return found
 
 
+@router.get("/records/{mrv_id}/inclusion", responses=_ONE, tags=["log"])
+def prove_record_inclusion(request: Request, token: Reader, mrv_id: _MrvId, size: _Size) -> LogInclusion:
+    """Prove that a record is in the log of a size."""
+    return _log(request).inclusion(Kind.RECORD, mrv_id, size)
+
+
 # --- bundles --------------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +294,27 @@ def show_bundle_verification(request: Request, token: Reader, name: _Hash) -> Ve
         _bundles(request).summary(name)
         raise _not_verified()
     return found
+
+
+@router.get("/bundles/{name}/inclusion", responses=_ONE, tags=["log"])
+def prove_bundle_inclusion(request: Request, token: Reader, name: _Hash, size: _Size) -> LogInclusion:
+    """Prove that a bundle is in the log of a size."""
+    return _log(request).inclusion(Kind.BUNDLE, name, size)
+
+
+# --- the log --------------------------------------------------------------------------------------------------------
+
+
+@router.get("/log", responses=_problems(), tags=["log"])
+def show_log_head(request: Request, token: Reader) -> LogHead:
+    """Show how much is in the log of all that was accepted, and its root."""
+    return _log(request).head()
+
+
+@router.get("/log/consistency", responses=_LIST, tags=["log"])
+def prove_log_consistency(request: Request, token: Reader, first: _Size, second: _Size) -> LogConsistency:
+    """Prove that the log of one size is the beginning of that of another."""
+    return _log(request).consistency(first, second)
 
 
 def _not_verified() -> ProblemError:

@@ -122,6 +122,18 @@ bundles: Final = Table(
     Index("ix_bundles_run_id", "run_id"),
 )
 
+log_entries: Final = Table(
+    "log_entries",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("position", BigInteger, unique=True),
+    Column("kind", String(8), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("kind", "name", name="uq_log_entries_what"),
+)
+"""What was accepted, each once; `position` is its place in the log, or null where nobody asked for the log since."""
+
 verifications: Final = Table(
     "verifications",
     metadata,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Submitting records and bundles to a registry over HTTP (docs/registry.md).
+"""Asking a registry over HTTP, and submitting records and bundles to it (docs/registry.md).
 
 The registry is trusted with nothing: it keeps copies, and what is anchored is checked against the networks.
 """
@@ -27,11 +27,12 @@ TOKEN_VARIABLE: Final = "MRV_REGISTRY_TOKEN"  # noqa: S105 - its name
 _TIMEOUT_S: Final = 30.0
 _MAX_REPLY_BYTES: Final = 1024 * 1024
 _DONE: Final = (200, 201)
+_NOT_FOUND: Final = 404
 _REFUSED: Final = (400, 404, 409, 413, 422)
 
 
 class RegistryClient:
-    """Submits to one registry. A context manager, which closes its connection.
+    """Asks one registry, and submits to it. A context manager, which closes its connection.
 
     Args:
         url: Where the registry is, without `/api`.
@@ -55,6 +56,27 @@ class RegistryClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._transport.close()
+
+    @property
+    def name(self) -> str:
+        """Scheme, host and port of the registry."""
+        return self._transport.name
+
+    def fetch(self, path: str) -> Any:
+        """Return the JSON of a path under the API, or None where the registry has no such thing.
+
+        Raises:
+            BackendError: it could not be asked, or does not answer the question.
+        """
+        response = self._transport.request("GET", f"/api/v1/{path}")
+        if response.status == _NOT_FOUND:
+            return None
+        if response.status not in _DONE:
+            raise self._denial(response)
+        try:
+            return parse_json(response.body, what="the registry's answer", max_bytes=_MAX_REPLY_BYTES)
+        except FormatError as error:
+            raise BackendError(error.message) from error
 
     def submit_record(self, path: Path) -> None:
         """Submit a record, and what lies beside it: its samples and its receipts. Doing it again is harmless.
@@ -86,12 +108,15 @@ class RegistryClient:
             return
         if response.status in _REFUSED:
             raise RunStateError(f"{self._transport.name} refuses it: {self._reason(response)}")
+        raise self._denial(response)
+
+    def _denial(self, response: Response) -> BackendError:
         if response.status in (401, 403):
-            raise BackendError(
+            return BackendError(
                 f"{self._transport.name} refuses our token: {self._reason(response)}",
-                hint=f"put a token of 'mrv token create … --scope write' into {TOKEN_VARIABLE}",
+                hint=f"put a token of 'mrv token create … --scope write', or read, into {TOKEN_VARIABLE}",
             )
-        raise self._transport.refusal(response)
+        return self._transport.refusal(response)
 
     def _reason(self, response: Response) -> str:
         """Return the detail of a problem document (RFC 9457), or that there is none."""

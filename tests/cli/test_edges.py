@@ -42,6 +42,7 @@ COMMANDS = (
     "fetch",
     "serve",
     "submit",
+    "audit",
     "watch",
     "worker",
     "token create",

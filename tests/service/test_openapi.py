@@ -44,7 +44,7 @@ def service() -> Iterator[Service]:
 
 
 def test_there_are_operations() -> None:
-    assert len(operations()) == 16
+    assert len(operations()) == 20
 
 
 @pytest.mark.parametrize(("path", "method"), operations())

@@ -65,6 +65,7 @@ def test_an_old_registry_goes_on(dump: str, url: str, tmp_path: Path) -> None:
         for each in listed:
             content = service.get(f"records/{each['mrv_id']}/content").content
             assert hashlib.sha256(content).hexdigest() == each["hash"]
+        assert service.get("log").json()["size"] == len(listed) + len(service.get("bundles").json()["items"])
         holder = {"Authorization": f"Bearer {known['token']}"}
         first = listed[-1]["mrv_id"]
         again = service.client.post(

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""Auditing a registry: that it shows no old state of itself, hides nothing, and shows everybody the same (RFC 9162).
+
+Whoever keeps the newest head that a registry showed can have it prove that everything up to there is still there,
+unchanged and in the same order. Two people compare their heads to see that they are shown the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+from urllib.parse import quote
+
+from mrv_core.canonical import canonical_bytes, parse_json
+from mrv_core.errors import BackendError, ConfigurationError, FormatError, VerificationError
+from mrv_core.files import read_limited, write_atomic
+from mrv_core.hashing import Digest
+from mrv_core.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
+from mrv_core.models import DigestField, Model, TimeField, Verdict, utc_now
+from mrv_core.mrv.storage import read_record_file
+from mrv_core.mrv.verification import read_record
+from mrv_core.verification import worst
+
+_LOG: Final = "log"
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Largest file with a head that is read."""
+
+
+def log_entry(kind: str, name: str, hash: str) -> bytes:
+    """Return the entry of a registry's log for something that it accepted: canonical JSON (RFC 8785).
+
+    Args:
+        kind: `record` or `bundle`.
+        name: Id of the record, or SHA-256 of the bundle.
+        hash: SHA-256 that is anchored of a record, or that of the bundle; hexadecimal.
+    """
+    return canonical_bytes({"hash": hash, "kind": kind, "name": name})
+
+
+class RegistryHead(Model):
+    """A head of a registry's log, as somebody saw it.
+
+    Attributes:
+        format: Version of this format.
+        registry: Scheme, host and port of the registry.
+        size: Entries of the log.
+        root: Root of the tree over them.
+        seen_at: When, by the clock of who saw it.
+    """
+
+    format: Literal["mrv-registry-head/1"] = "mrv-registry-head/1"
+    registry: str
+    size: int
+    root: DigestField
+    seen_at: TimeField
+
+
+class AuditStep(Model):
+    """One thing that was checked.
+
+    Attributes:
+        subject: `log`, or the file of a record.
+        verdict: What came of it.
+        detail: In words.
+    """
+
+    subject: str
+    verdict: Verdict
+    detail: str
+
+
+class AuditReport(Model):
+    """What one audit found.
+
+    Attributes:
+        format: Version of this format.
+        verdict: The worst of the steps.
+        head: What the registry showed now; null where it could not be asked.
+        before: What it is compared with; null the first time.
+        steps: The log first, then each record.
+    """
+
+    format: Literal["mrv-registry-audit/1"] = "mrv-registry-audit/1"
+    verdict: Verdict
+    head: RegistryHead | None
+    before: RegistryHead | None
+    steps: tuple[AuditStep, ...]
+
+
+class Asks(Protocol):
+    """Asks a registry; see `mrv_core.mrv.registry_client.RegistryClient`."""
+
+    @property
+    def name(self) -> str:
+        """Scheme, host and port."""
+
+    def fetch(self, path: str) -> Any:
+        """Return the JSON of a path under the API, or None where the registry has no such thing.
+
+        Raises:
+            BackendError: it could not be asked, or does not answer the question.
+        """
+
+
+def read_head(path: Path) -> RegistryHead | None:
+    """Return the head that was kept, or None where there is no file yet.
+
+    Raises:
+        StorageError: unreadable.
+        FormatError: not such a file.
+    """
+    if not path.exists():
+        return None
+    data = read_limited(path, MAX_HEAD_BYTES)
+    return RegistryHead.from_json(parse_json(data, what=str(path), max_bytes=MAX_HEAD_BYTES), what=str(path))
+
+
+def audit(registry: Asks, kept: Path, records: Sequence[Path]) -> AuditReport:
+    """Compare a registry with the head that was kept of it, look for records in it, and keep its new head.
+
+    Args:
+        registry: Whom to ask.
+        kept: File of the head; it is written where all that was shown holds, and left alone otherwise.
+        records: Files of records that must be in the registry's log.
+
+    Raises:
+        ConfigurationError: the file is of another registry.
+        FormatError, StorageError: a file cannot be read.
+    """
+    before = read_head(kept)
+    if before is not None and before.registry != registry.name:
+        raise ConfigurationError(f"{kept} is the head of {before.registry}, not of {registry.name}")
+    known = [(str(path), *read_record(read_record_file(path), what=str(path))) for path in records]
+    try:
+        head = _head(registry)
+        log = _grown(registry, head, before)
+    except BackendError as error:
+        return _report(None, before, [_step(_LOG, Verdict.UNREACHABLE, error.message)])
+    except VerificationError as error:
+        return _report(head, before, [_step(_LOG, Verdict.TAMPERED, error.message)])
+    steps = [_find(registry, head, path, record.mrv_id, commitment) for path, record, commitment in known]
+    write_atomic(kept, head.to_bytes())
+    return _report(head, before, [_step(_LOG, Verdict.VALID, log), *steps])
+
+
+def _report(head: RegistryHead | None, before: RegistryHead | None, steps: Sequence[AuditStep]) -> AuditReport:
+    return AuditReport(verdict=worst([each.verdict for each in steps]), head=head, before=before, steps=tuple(steps))
+
+
+def _head(registry: Asks) -> RegistryHead:
+    shown = _member(registry.fetch("log"), {"size": int, "root": str})
+    head = RegistryHead(registry=registry.name, size=shown["size"], root=_sha256(shown["root"]), seen_at=utc_now())
+    if (head.size == 0) is not (head.root.value == EMPTY_ROOT) or head.size < 0:
+        raise BackendError("the registry's answer is none of a log", hint="size and root do not fit each other")
+    return head
+
+
+def _grown(registry: Asks, head: RegistryHead, before: RegistryHead | None) -> str:
+    """Check that a head goes on from another, and say so."""
+    if before is None:
+        return f"{head.size} entries; this head is the first that was kept, so it is compared with nothing"
+    if head.size < before.size:
+        raise VerificationError(
+            f"the registry shows {head.size} entries, and showed {before.size} on {before.seen_at:%Y-%m-%d %H:%M} UTC"
+        )
+    if before.size > 0:
+        proven = f"log/consistency?first={before.size}&second={head.size}"
+        path = _path(registry, proven) if head.size > before.size else []
+        verify_consistency(before.size, head.size, before.root.value, head.root.value, path)
+    return f"{head.size} entries; the {before.size} of {before.seen_at:%Y-%m-%d %H:%M} UTC are among them, unchanged"
+
+
+def _find(registry: Asks, head: RegistryHead, subject: str, mrv_id: str, commitment: Digest) -> AuditStep:
+    place = f"records/{quote(mrv_id, safe='')}"
+    try:
+        answer = registry.fetch(f"{place}/inclusion?size={head.size}") if head.size > 0 else None
+        if answer is None:
+            return _step(subject, Verdict.NOT_FOUND, f"{mrv_id} is not in the registry's log")
+        proof = _member(answer, {"index": int, "size": int, "path": list})
+        leaf = leaf_hash(log_entry("record", mrv_id, commitment.hex))
+        verify_inclusion(leaf, proof["index"], head.size, _hashes(proof["path"]), head.root.value)
+        if registry.fetch(place) is None:
+            return _step(subject, Verdict.NOT_FOUND, f"{mrv_id} is in the registry's log, and the registry hides it")
+    except BackendError as error:
+        return _step(subject, Verdict.UNREACHABLE, error.message)
+    except VerificationError as error:
+        detail = f"{mrv_id} with this hash is not in the registry's log: {error.message}"
+        return _step(subject, Verdict.TAMPERED, detail)
+    return _step(subject, Verdict.VALID, f"{mrv_id} is entry {proof['index']} of the registry's log, with this hash")
+
+
+def _step(subject: str, verdict: Verdict, detail: str) -> AuditStep:
+    return AuditStep(subject=subject, verdict=verdict, detail=detail)
+
+
+def _path(registry: Asks, path: str) -> list[bytes]:
+    answer = registry.fetch(path)
+    if answer is None:
+        raise BackendError(f"{registry.name} gives no proof that it is unchanged")
+    return _hashes(_member(answer, {"first": int, "second": int, "path": list})["path"])
+
+
+def _member(answer: Any, kinds: dict[str, type]) -> dict[str, Any]:
+    """Return an answer that has these members of these types.
+
+    Raises:
+        BackendError: it has not.
+    """
+    if isinstance(answer, dict) and all(type(answer.get(name)) is kind for name, kind in kinds.items()):
+        return answer
+    raise BackendError("the registry's answer is none of a log", hint="is it a registry, and of this version?")
+
+
+def _hashes(values: Sequence[Any]) -> list[bytes]:
+    try:
+        return [bytes.fromhex(value) for value in values]
+    except (TypeError, ValueError):
+        raise VerificationError("a proof has something else than hashes") from None
+
+
+def _sha256(text: str) -> Digest:
+    try:
+        digest = Digest.parse(text)
+    except FormatError:
+        raise BackendError("the registry's answer is none of a log") from None
+    if digest.algorithm != "sha256":
+        raise BackendError("the registry's log is of another hash function than SHA-256")
+    return digest

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""The log of a registry: everything that it accepted, in one order that only grows (RFC 9162, section 2.1).
+
+Who keeps a head of it notices where the registry shows an old state of itself, hides something, or shows others
+something else (`mrv_core.mrv.registry_audit`). The order is settled when somebody asks for the log, so that writers do
+not wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from http import HTTPStatus
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from mrv_core.hashing import Digest
+from mrv_core.merkle import LogTree
+from mrv_core.models import DigestField, Model
+from mrv_core.mrv.registry_audit import log_entry
+from mrv_service.database import Database
+from mrv_service.problems import ProblemError
+from mrv_service.tables import log_entries
+from mrv_service.verifications import Kind
+
+_LOCK: Final = 0x6D7277
+"""Ours, for one order at a time on PostgreSQL."""
+_ENTER: Final = insert(log_entries)
+_WAITING: Final = select(log_entries.c.id).where(log_entries.c.position.is_(None)).order_by(log_entries.c.id)
+
+
+class LogHead(Model):
+    """How much there is in the log.
+
+    Attributes:
+        size: Entries.
+        root: Root of the tree over them.
+    """
+
+    size: int
+    root: DigestField
+
+
+class LogConsistency(Model):
+    """That the log only grew between two sizes.
+
+    Attributes:
+        first, second: The sizes.
+        path: Hashes of the proof (RFC 9162, section 2.1.4), hexadecimal.
+    """
+
+    first: int
+    second: int
+    path: tuple[str, ...]
+
+
+class LogInclusion(Model):
+    """That something is in the log.
+
+    Attributes:
+        index: Its place, from 0 on.
+        size: Entries of the log that the proof is for.
+        path: Hashes of the proof (RFC 9162, section 2.1.3), hexadecimal.
+    """
+
+    index: int
+    size: int
+    path: tuple[str, ...]
+
+
+def enter(connection: Connection, kind: Kind, name: str, hash: str) -> None:
+    """Enter what is accepted in this very transaction; it is in the log from then on."""
+    connection.execute(_ENTER, {"kind": kind, "name": name, "hash": hash})
+
+
+class RegistryLog:
+    """The log of one registry. Thread-safe. Memory is about 200 bytes an entry, in each process.
+
+    Args:
+        database: Where the entries are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._tree = LogTree()
+        self._lock = threading.Lock()
+
+    def head(self) -> LogHead:
+        """Return the head of the log with everything that was accepted before."""
+        with self._lock:
+            self._settle()
+            self._load()
+            return LogHead(size=self._tree.size, root=Digest("sha256", self._tree.root()))
+
+    def consistency(self, first: int, second: int) -> LogConsistency:
+        """Prove that the log of one size is the beginning of that of another.
+
+        Raises:
+            ProblemError: the log never had these sizes.
+        """
+        with self._lock:
+            self._load()
+            if not 1 <= first <= second <= self._tree.size:
+                raise ProblemError(
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                    f"sizes: 1 ≤ first ≤ second ≤ {self._tree.size}, which is the log's",
+                )
+            path = self._tree.consistency_proof(first, second)
+        return LogConsistency(first=first, second=second, path=tuple(each.hex() for each in path))
+
+    def inclusion(self, kind: Kind, name: str, size: int) -> LogInclusion:
+        """Prove that something is in the log of a size.
+
+        Raises:
+            ProblemError: it is not, or the log never had this size.
+        """
+        with self._database.read() as connection:
+            index = connection.execute(
+                select(log_entries.c.position).where(log_entries.c.kind == kind, log_entries.c.name == name)
+            ).scalar_one_or_none()
+        with self._lock:
+            self._load()
+            if not 1 <= size <= self._tree.size:
+                raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"size: 1 to {self._tree.size}, which is the log's")
+            if index is None or index >= size:
+                raise ProblemError(HTTPStatus.NOT_FOUND, f"this {kind} is not in the log of this size")
+            path = self._tree.inclusion_proof(index, size)
+        return LogInclusion(index=index, size=size, path=tuple(each.hex() for each in path))
+
+    def _settle(self) -> None:
+        """Give what was accepted since the next places."""
+        with self._database.read() as connection:
+            if connection.execute(_WAITING.limit(1)).scalar_one_or_none() is None:
+                return
+        with self._database.write() as connection:
+            if not self._database.is_sqlite:  # which has the one lock for writing
+                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+            first = connection.execute(select(func.coalesce(func.max(log_entries.c.position), -1))).scalar_one() + 1
+            waiting = connection.execute(_WAITING).scalars().all()
+            places = [{"of": each, "place": first + number} for number, each in enumerate(waiting)]
+            if places:
+                connection.execute(
+                    update(log_entries).where(log_entries.c.id == bindparam("of")).values(position=bindparam("place")),
+                    places,
+                )
+
+    def _load(self) -> None:
+        """Take what was settled, here or in another process, into the tree."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(log_entries.c.kind, log_entries.c.name, log_entries.c.hash)
+                .where(log_entries.c.position >= self._tree.size)
+                .order_by(log_entries.c.position)
+            ).all()
+        self._tree.extend([log_entry(kind, name, hash) for kind, name, hash in rows])
