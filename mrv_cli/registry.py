@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,11 @@ def database_of(base_dir: Path) -> Database:
     database = Database(settings.url)
     database.upgrade()
     return database
+
+
+def process_name() -> str:
+    """Return a name of this process for people, as long as the database takes it."""
+    return f"{socket.gethostname()[:50]}:{os.getpid()}"
 
 
 def stop_on_signals() -> threading.Event:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,7 +12,7 @@ import typer
 
 from mrv_cli.options import ConfigOption, read_config
 from mrv_cli.output import guarded, note
-from mrv_cli.registry import BaseOption, database_of, needed, stop_on_signals
+from mrv_cli.registry import BaseOption, database_of, needed, process_name, stop_on_signals
 
 WATCH_EXAMPLES = """\b
 Examples:
@@ -55,11 +54,10 @@ def watch(
     tellers: list[Teller] = [Log(), *([Webhook(url)] if url else [])]
     registry = Registry.load()
     database = database_of(base_dir)
-    name = f"{socket.gethostname()}:{os.getpid()}"
     log_as_json()
     stop = stop_on_signals()
     with BlockchainManager(read_config(config), base_dir=base_dir) as manager:
-        made = Watcher(database, manager, registry, name, timedelta(hours=every_h), tellers)
+        made = Watcher(database, manager, registry, process_name(), timedelta(hours=every_h), tellers)
         note(f"verifying on {', '.join(manager.config.require_networks(None))}")
         if once:
             while not stop.is_set() and made.step():

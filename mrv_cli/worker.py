@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,7 +10,7 @@ import typer
 
 from mrv_cli.options import ConfigOption, read_config
 from mrv_cli.output import guarded, note
-from mrv_cli.registry import BaseOption, database_of, needed, stop_on_signals
+from mrv_cli.registry import BaseOption, database_of, needed, process_name, stop_on_signals
 
 WORKER_EXAMPLES = """\b
 Examples:
@@ -52,7 +50,7 @@ def worker(
     log_as_json()
     stop = stop_on_signals()
     with BlockchainManager(read_config(config), base_dir=base_dir) as manager:
-        made = Worker(database, manager, f"{socket.gethostname()}:{os.getpid()}", Pace(every_records, after_s))
+        made = Worker(database, manager, process_name(), Pace(every_records, after_s))
         note(f"anchoring on {', '.join(manager.config.require_networks(None))}")
         if once:
             while not stop.is_set() and made.step():

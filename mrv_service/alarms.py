@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Alarms: when a verification is cause for one, and how somebody hears of it: the log, a webhook, a metric.
 
-Each is told at least once. One that a kill or a webhook that does not answer kept back is told again.
+Each teller is told by itself, and at least once: what a kill or a webhook that does not answer kept back is told again.
+An alarm that ended before a teller heard of it is not told to it.
 """
 
 from __future__ import annotations
@@ -10,42 +11,67 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import func, select, update
 
 from mrv_core.canonical import canonical_bytes
-from mrv_core.errors import BackendError, ConfigurationError, FormatError
+from mrv_core.errors import BackendError, BackendUnavailableError, ConfigurationError, FormatError
 from mrv_core.failpoint import failpoint
 from mrv_core.models import Verdict
 from mrv_core.transport import HttpTransport
 from mrv_service.database import Database
 from mrv_service.tables import verifications
+from mrv_service.verifications import WITHOUT_REPORT, of
 
 _logger = logging.getLogger(__name__)
 
 _AT_ONCE: Final = frozenset({Verdict.TAMPERED, Verdict.DISAGREE})
-_MOST_AT_ONCE: Final = 100
+_MOST_AT_ONCE: Final = 20
 _TIMEOUT_S: Final = 10.0
 _MAX_REPLY_BYTES: Final = 64 * 1024
 
 
-def alarm_of(verdict: Verdict, now: datetime, valid_at: datetime | None, every: timedelta) -> Verdict | None:
-    """Return the verdict where it is cause for alarm, or None.
+def alarm_of(
+    verdict: Verdict,
+    now: datetime,
+    *,
+    on: Verdict | None,
+    valid_at: datetime | None,
+    enrolled_at: datetime | None,
+    every: timedelta,
+) -> Verdict | None:
+    """Return the verdict that is cause for alarm, or None.
 
-    Something wrong always is. Something that cannot be found is where it was VALID before, and something that cannot be
-    checked where it could not be for longer than two turns: a network that is away for an hour is none.
+    Something wrong always is. Something that cannot be found is where it was VALID before. Whatever else is not VALID
+    is where it was not for longer than two turns: a network that is away for an hour is none. Only VALID ends an alarm.
+
+    Args:
+        verdict: What was found.
+        now: When.
+        on: The alarm that is on, or None.
+        valid_at: When the verdict was VALID last, or None.
+        enrolled_at: Since when it has its turns; None for what nobody anchored.
+        every: Between two turns.
     """
-    if verdict in _AT_ONCE:
-        return verdict
-    if valid_at is None:
+    if verdict is Verdict.VALID:
         return None
-    if verdict is Verdict.NOT_FOUND or (verdict is Verdict.UNREACHABLE and now - valid_at > 2 * every):
+    if verdict in _AT_ONCE or (verdict is Verdict.NOT_FOUND and (valid_at is not None or on is not None)):
         return verdict
-    return None
+    if on is not None:
+        return on
+    since = valid_at or enrolled_at
+    return verdict if since is not None and now - since > 2 * every else None
 
 
 class Teller(Protocol):
-    """Whom alarms are told to."""
+    """Whom alarms are told to.
+
+    Attributes:
+        column: Name of the column with what it was told last of each.
+    """
+
+    column: str
 
     def tell(self, begun: Sequence[dict[str, Any]], ended: Sequence[dict[str, Any]]) -> None:
         """Tell of alarms.
@@ -61,6 +87,8 @@ class Teller(Protocol):
 
 class Log:
     """Writes alarms to the log of this process."""
+
+    column = "logged"
 
     def tell(self, begun: Sequence[dict[str, Any]], ended: Sequence[dict[str, Any]]) -> None:
         """See `Teller.tell`."""
@@ -80,7 +108,12 @@ class Webhook:
         ConfigurationError: the URL cannot be used.
     """
 
+    column = "posted"
+
     def __init__(self, url: str) -> None:
+        self._path = (
+            "/" if urlsplit(url).path.endswith("/") else ""
+        )  # which the transport takes for no part of the path
         try:
             self._transport = HttpTransport(url, timeout_s=_TIMEOUT_S, max_bytes=_MAX_REPLY_BYTES)
         except FormatError as error:
@@ -89,51 +122,58 @@ class Webhook:
     def tell(self, begun: Sequence[dict[str, Any]], ended: Sequence[dict[str, Any]]) -> None:
         """See `Teller.tell`."""
         lines = [f"{each['kind']} {each['name']} is {each['verdict']}: {each['summary']}" for each in begun]
-        lines += [f"{each['kind']} {each['name']} is {each['verdict']} again" for each in ended]
+        lines += [f"{each['kind']} {each['name']} is {each['verdict']}, and no alarm any more" for each in ended]
         document = {"format": "mrv-alarms/1", "text": "\n".join(lines), "begun": list(begun), "ended": list(ended)}
         body, headers = canonical_bytes(document), {"Content-Type": "application/json"}
-        response = self._transport.request("POST", body=body, headers=headers)
+        response = self._transport.request("POST", self._path, body=body, headers=headers)
         if not 200 <= response.status < 300:
             raise self._transport.refusal(response)
 
 
 def tell_alarms(database: Database, tellers: Sequence[Teller]) -> int:
-    """Tell of the alarms that nobody was told of, and return how many there were.
+    """Tell everybody of the alarms that they were not told of, and return how many messages that took.
 
     Raises:
-        BackendError: a teller could not; what it was to tell stays untold.
+        BackendError: a teller could not; what it was to tell stays untold, and the others heard it.
         BackendUnavailableError, StorageError: the database cannot be used.
     """
-    rows = _untold(database)
-    if not rows:
-        return 0
-    begun, ended = ([_fact(row) for row in rows if (row.alarm is not None) is is_on] for is_on in (True, False))
+    messages = 0
     failed: BackendError | None = None
-    for teller in tellers:  # one that fails keeps no other from it
+    for teller in tellers:
         try:
-            teller.tell(begun, ended)
+            while _tell_some(database, teller):
+                messages += 1
+        except BackendUnavailableError:
+            raise
         except BackendError as error:
             failed = error
     if failed is not None:
         raise failed
-    failpoint("watcher.told")
-    with database.write() as connection:
-        for row in rows:
-            told = (verifications.c.kind == row.kind, verifications.c.name == row.name)
-            connection.execute(update(verifications).where(*told).values(told=row.alarm))
-    return len(rows)
+    return messages
 
 
-def _untold(database: Database) -> Sequence[Row[Any]]:
-    alarm, told = (func.coalesce(verifications.c[name], "") for name in ("alarm", "told"))
+def _tell_some(database: Database, teller: Teller) -> bool:
+    """Tell of some alarms, and tell whether there were any."""
+    told = verifications.c[teller.column]
+    untold = func.coalesce(verifications.c.alarm, "") != func.coalesce(told, "")
     with database.read() as connection:
-        return connection.execute(
-            select(*(column for column in verifications.c if column.name != "report"))
-            .where(alarm != told)
+        rows = connection.execute(
+            select(*WITHOUT_REPORT, told)
+            .where(untold)
             .order_by(verifications.c.kind, verifications.c.name)
             .limit(_MOST_AT_ONCE)
         ).all()
+    if not rows:
+        return False
+    begun, ended = ([_fact(row) for row in rows if (row.alarm is not None) is is_on] for is_on in (True, False))
+    teller.tell(begun, ended)
+    failpoint("watcher.told")
+    with database.write() as connection:
+        for row in rows:
+            this = of(row.kind, row.name)
+            connection.execute(update(verifications).where(this).values({teller.column: row.alarm}))
+    return True
 
 
-def _fact(row: Row[Any]) -> dict[str, Any]:
+def _fact(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in ("kind", "name", "verdict", "summary", "checked_at", "valid_at")}

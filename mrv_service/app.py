@@ -50,6 +50,7 @@ def create_app(settings: ServiceSettings, registry: Registry | None = None) -> F
         openapi_url=f"{routes.PREFIX}/openapi.json",
         docs_url=None,  # both pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # to a name that the request gave, and without TLS
         lifespan=lifespan,
     )
     app.state.settings = settings

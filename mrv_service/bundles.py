@@ -70,10 +70,7 @@ class Bundles:
             FormatError: no bundle.
             VerificationError: a damaged one.
         """
-        try:
-            bundle = Bundle.from_bytes(data, what="the bundle")
-        except ConfigurationError as error:  # not a wrong setting here: it is what was submitted
-            raise FormatError(error.message) from error
+        bundle = _bundle(data)
         if len(bundle.run_id) > _MAX_RUN_ID:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"run_id: more than {_MAX_RUN_ID} characters")
         name = hashlib.sha256(data).hexdigest()
@@ -105,6 +102,18 @@ class Bundles:
             raise _no_bundle()
         return _summary(row)
 
+    def require_listed_as_it_is(self, name: str) -> None:
+        """Compare what lists say of a bundle with the bundle itself.
+
+        Raises:
+            FormatError: they say something else, or it cannot be read.
+            ProblemError: there is none.
+        """
+        summary, bundle = self.summary(name), _bundle(self.content(name))
+        for what, listed, found in (("run", summary.run_id, bundle.run_id), ("root", summary.root, str(bundle.root))):
+            if listed != found:
+                raise FormatError(f"lists say another {what} of it than its file")
+
     def content(self, name: str) -> bytes:
         """Return a bundle's bytes.
 
@@ -132,6 +141,13 @@ class Bundles:
             rows = connection.execute(page_of(query, bundles, cursor, limit)).all()
         items = tuple(_summary(row) for row in rows[:limit])
         return BundlePage(items=items, next=str(rows[limit - 1].id) if len(rows) > limit else None)
+
+
+def _bundle(data: bytes) -> Bundle:
+    try:
+        return Bundle.from_bytes(data, what="the bundle")
+    except ConfigurationError as error:  # not a wrong setting here: it is what was submitted
+        raise FormatError(error.message) from error
 
 
 def _summary(row: Row[Any]) -> BundleSummary:

@@ -19,7 +19,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mrv_core.errors import BackendUnavailableError, ConfigurationError, StorageError
@@ -28,6 +37,7 @@ from mrv_core.files import make_folder, storage_error
 CONNECTIONS: Final = 16
 """Connections that one process has at most; a server works on as many requests at once."""
 _BUSY_TIMEOUT_MS = 10_000
+_POLL_S = 0.002
 _RESTED_S = 5.0
 _UPGRADE_LOCK = 0x6D7276  # ours, for one upgrade at a time on PostgreSQL
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -65,9 +75,10 @@ class Database:
                 "database_url cannot be used",
                 hint="write it like postgresql+psycopg://user@host/name, and install psycopg",
             ) from None
+        self._turn: _Turn | None = None
         self._writing: AbstractContextManager[Any] = nullcontext()
         if self.is_sqlite:
-            self._writing = _Turn(Path(f"{parsed.database}-writer"))
+            self._writing = self._turn = _Turn(Path(str(parsed.database)).parent)
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin)
         else:
@@ -104,9 +115,9 @@ class Database:
             with self.engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
         except DBAPIError as error:
-            if error.connection_invalidated or type(error).__name__ == "OperationalError":
-                raise self._unavailable(error) from None
-            raise
+            if isinstance(error, (IntegrityError, DataError, ProgrammingError)) and not error.connection_invalidated:
+                raise  # of what was asked, not of the database
+            raise self._unavailable(error) from None
         except PoolTimeoutError:
             raise BackendUnavailableError("the registry's database has too much to do", retryable=True) from None
 
@@ -141,6 +152,8 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self._turn is not None:
+            self._turn.close()
 
     def _unavailable(self, error: SQLAlchemyError) -> BackendUnavailableError | StorageError:
         if self.is_sqlite:
@@ -169,30 +182,58 @@ def _begin(connection: Connection) -> None:
 
 
 class _Turn:
-    """Whose turn it is to write to SQLite, of all threads and processes.
+    """Whose turn it is to write to SQLite, of all threads and processes; a lock on its folder, which needs no file.
 
     SQLite has one lock for it, and whoever does not get that sleeps, longer each time; here they wait in a row.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._thread = threading.Lock()
         self._file: int | None = None
 
     def __enter__(self) -> None:
-        self._thread.acquire()
+        ends = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+        if not self._thread.acquire(timeout=_BUSY_TIMEOUT_MS / 1000):
+            raise _busy()
         try:
             if self._file is None:
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+                self._file = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+            while not _is_locked(self._file):
+                if time.monotonic() > ends:
+                    raise _busy()
+                time.sleep(_POLL_S)
         except OSError as error:
             self._thread.release()
-            raise storage_error("lock", self._path, error) from error
+            raise storage_error("lock", self._folder, error) from error
+        except StorageError:
+            self._thread.release()
+            raise
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         self._thread.release()
+
+    def close(self) -> None:
+        """Close the folder; it is opened again where it is needed."""
+        with self._thread:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+
+def _is_locked(file: int) -> bool:
+    """Take a lock of another process if it is free, and tell whether it was."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _busy() -> StorageError:
+    return StorageError("the registry's database: somebody else has been writing for too long", hint="try it again")
 
 
 def _rests(_connection: Any, record: Any) -> None:

@@ -22,6 +22,7 @@ _BODY_S: Final = 120.0
 """Longest time that a client may take to send a body: it holds no thread meanwhile, but memory."""
 _BODIES: Final = 2
 """How many of the largest bodies are held in memory at a time."""
+_SMALL_BYTES: Final = 64 * 1024
 _PORT: Final = re.compile(r":[0-9]*$")
 _FREE: Final = ("/healthz", "/readyz", "/metrics")
 """What a load balancer and a monitor ask for all the time."""
@@ -88,8 +89,8 @@ class BodyLimit:
                 raise _too_slow() from None
             is_open = message.get("more_body", False)
             size = len(message.get("body", b""))
-            seen += size
-            self._free_bytes -= size
+            before, seen = seen, seen + size
+            self._free_bytes -= _beyond(seen) - _beyond(before)
             if seen > self._max_bytes:
                 raise self._too_large()
             if self._free_bytes < 0:
@@ -99,10 +100,15 @@ class BodyLimit:
         try:
             await self._app(scope, counted, send)
         finally:
-            self._free_bytes += seen
+            self._free_bytes += _beyond(seen)
 
     def _too_large(self) -> ProblemError:
         return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {self._max_bytes} bytes")
+
+
+def _beyond(size: int) -> int:
+    """Return how much of a body counts: large ones that come slowly must not keep the small ones out."""
+    return max(0, size - _SMALL_BYTES)
 
 
 def _too_slow() -> ProblemError:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mrv_core.batching import BatchProof
@@ -38,7 +38,8 @@ _STATE_ORDER = tuple(ReceiptState)
 _NETWORK = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")  # as a configuration names one
 _LISTED = select(
     *(column for column in records.c if column.name != "content"),  # megabytes, which no list shows
-    func.coalesce(receipts.c.networks, batches.c.networks).label("networks"),
+    receipts.c.networks.label("submitted"),
+    batches.c.networks.label("batched"),
     samples.c.record_id.label("sampled"),
 ).select_from(
     records.outerjoin(receipts)
@@ -207,8 +208,29 @@ class Records:
             ProblemError: there is no record.
         """
         with self._database.read() as connection:
+            found = _all_receipts(connection, _row(connection, mrv_id))
+        return None if found is None else found.to_bytes()
+
+    def require_listed_as_it_is(self, mrv_id: str) -> tuple[str, ...]:
+        """Compare what lists say of a record with the record itself, and return its networks.
+
+        Raises:
+            FormatError: they say something else, or it cannot be read.
+            ProblemError: there is no record.
+        """
+        with self._database.read() as connection:
             row = _row(connection, mrv_id)
-            return _held(connection, receipts, row.id) or _of_batch(connection, row)
+            listed = _listed(connection, mrv_id)
+            found = _all_receipts(connection, row)
+        record, commitment = read_record(row.content, what=_WHAT)
+        stated = {"hash": commitment.hex, "schema_version": record.schema_version, **_facts(record)}
+        other = [name for name, value in stated.items() if getattr(row, name) != value]
+        networks = () if found is None else tuple(sorted(found.receipts))
+        if networks != listed.networks:
+            other.append("networks")
+        if other:
+            raise FormatError(f"lists say another {other[0]} of it than its file")
+        return networks
 
     def put_receipts(self, mrv_id: str, data: bytes) -> RecordReceipts:
         """Take receipts of a record, each of which must hold by itself; a receipt that is further along stays.
@@ -221,8 +243,9 @@ class Records:
         with self._database.write() as connection:
             row = _row(connection, mrv_id)
             self._require_receipts_of(row, given)
-            before = _held(connection, receipts, row.id)
-            merged = given if before is None else _merged(_receipts(before), given)
+            is_new = _held(connection, receipts, row.id) is None
+            before = _all_receipts(connection, row)
+            merged = given if before is None else _merged(before, given)
             content = merged.to_bytes()
             if len(content) > MAX_RECEIPTS_BYTES:  # mrv verify would not read them
                 raise ProblemError(
@@ -233,7 +256,7 @@ class Records:
                 "networks": "\n".join(sorted(merged.receipts)),
                 "updated_at": format_time(utc_now()),
             }
-            if before is None:
+            if is_new:
                 connection.execute(insert(receipts).values(record_id=row.id, **values))
             else:
                 connection.execute(update(receipts).where(receipts.c.record_id == row.id).values(values))
@@ -342,8 +365,17 @@ def _held(connection: Connection, table: Any, record_id: int) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def _of_batch(connection: Connection, row: Row[Any]) -> bytes | None:
-    """Return the receipts document of a record that a worker put into a batch, once that is on a network."""
+def _all_receipts(connection: Connection, row: Row[Any]) -> RecordReceipts | None:
+    """Return the receipts of a record: what was submitted, and what a worker anchored; None without any."""
+    data = _held(connection, receipts, row.id)
+    held, batched = None if data is None else _receipts(data), _of_batch(connection, row)
+    if held is None or batched is None or held.anchored != batched.anchored:
+        return held or batched
+    return _merged(held, batched)
+
+
+def _of_batch(connection: Connection, row: Row[Any]) -> RecordReceipts | None:
+    """Return the receipts of a record that a worker put into a batch, once that is on a network."""
     found = connection.execute(
         select(members.c.proof, batches.c.receipts)
         .select_from(members.join(batches))
@@ -354,13 +386,12 @@ def _of_batch(connection: Connection, row: Row[Any]) -> bytes | None:
     values = parse_json(bytes(found.receipts), what="the receipts")
     if not values:
         return None
-    held = RecordReceipts(
+    return RecordReceipts(
         mrv_id=row.mrv_id,
         commitment=Digest("sha256", bytes.fromhex(row.hash)),
         batch=BatchProof.from_bytes(bytes(found.proof), what="the proof"),
         receipts={name: Receipt.from_json(value, what="a receipt") for name, value in values.items()},
     )
-    return held.to_bytes()
 
 
 def _receipts(data: bytes) -> RecordReceipts:
@@ -370,7 +401,11 @@ def _receipts(data: bytes) -> RecordReceipts:
 def _merged(before: RecordReceipts, given: RecordReceipts) -> RecordReceipts:
     """Add receipts to those that are there; of one network the one that is further along stays."""
     if before.anchored != given.anchored:
-        raise ProblemError(HTTPStatus.CONFLICT, "the record is anchored in another way: as a batch, or by itself")
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            "the record is anchored in another way: as a batch, or by itself",
+            hint="keep these receipts beside the file; the registry has others",
+        )
     merged = dict(before.receipts)
     for network, receipt in given.receipts.items():
         old = merged.get(network)
@@ -399,7 +434,7 @@ def _summary(row: Any) -> RecordSummary:
         energy_uwh=row.energy_uwh,
         co2e_mg=row.co2e_mg,
         submitted_at=datetime.fromisoformat(row.submitted_at),
-        networks=tuple(row.networks.splitlines()) if row.networks else (),
+        networks=tuple(sorted({*(row.submitted or "").splitlines(), *(row.batched or "").splitlines()})),
         has_samples=row.sampled is not None,
     )
 

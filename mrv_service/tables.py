@@ -147,14 +147,19 @@ verifications: Final = Table(
     Column("summary", Text),
     Column("report", LargeBinary),
     Column("valid_at", String(32)),
+    Column("enrolled_at", String(32)),
+    Column("held", Text),
     Column("alarm", String(16)),
-    Column("told", String(16)),
+    Column("logged", String(16)),
+    Column("posted", String(16)),
     Index("ix_verifications_due_at", "due_at"),
+    Index("ix_verifications_requested_at", "requested_at"),
 )
 """The newest verification of each record and bundle. Without a foreign key: one that is deleted by hand is missed.
 
-`requested_at` is set while a client waits for one, `valid_at` is when it was VALID last. `alarm` is the verdict that
-somebody should hear of, or null; `told` is the one that was told last.
+`requested_at` is set while a client waits for one, `enrolled_at` once it has its turns, `valid_at` is when it was VALID
+last, and `held` what was there then. `alarm` is the verdict that somebody should hear of, or null; `logged` and
+`posted` are those that the log and the webhook were told last.
 """
 
 tokens: Final = Table(

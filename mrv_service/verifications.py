@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, selec
 from sqlalchemy.exc import IntegrityError
 
 from mrv_core.canonical import parse_json
+from mrv_core.errors import StorageError
 from mrv_core.models import Model, TimeField, Verdict, format_time, utc_now
 from mrv_service.database import Database
 from mrv_service.tables import verifications
@@ -26,7 +27,8 @@ class Kind(StrEnum):
     BUNDLE = "bundle"
 
 
-_SHOWN: Final = select(*(column for column in verifications.c if column.name != "report"))
+WITHOUT_REPORT: Final = tuple(column for column in verifications.c if column.name != "report")
+"""All columns but the one that may have megabytes."""
 
 
 class Verification(Model):
@@ -77,8 +79,13 @@ class Verifications:
     def newest(self, kind: Kind, name: str) -> Verification | None:
         """Return the newest verification, or None where nobody asked for one and none was due."""
         with self._database.read() as connection:
-            row = connection.execute(select(verifications).where(_is(kind, name))).one_or_none()
-        return None if row is None else _verification(row)
+            row = connection.execute(select(verifications).where(of(kind, name))).one_or_none()
+        if row is None:
+            return None
+        try:
+            return _verification(row)
+        except ValueError as error:
+            raise StorageError("the registry's database: a verification is none") from error
 
     def counts(self) -> list[tuple[str, str, int]]:
         """Return kind, verdict and how many there are; the verdict is empty where none was found yet."""
@@ -89,6 +96,13 @@ class Verifications:
             ).all()
         return [(kind, verdict, count) for kind, verdict, count in rows]
 
+    def due(self, now: str) -> tuple[int, str | None]:
+        """Return how many have their turn by now, and when the newest of all was done, or None."""
+        is_due = func.count().filter(verifications.c.due_at <= now)
+        with self._database.read() as connection:
+            count, newest = connection.execute(select(is_due, func.max(verifications.c.checked_at))).one()
+        return count, newest
+
     def alarms(self) -> int:
         """Return how many of them are cause for alarm."""
         with self._database.read() as connection:
@@ -98,15 +112,16 @@ class Verifications:
     def _request(self, connection: Connection, kind: Kind, name: str) -> Verification:
         now = format_time(utc_now())
         asked = {"requested_at": now, "due_at": now}
-        if connection.execute(_SHOWN.where(_is(kind, name))).one_or_none() is None:
+        if connection.execute(select(verifications.c.name).where(of(kind, name))).one_or_none() is None:
             connection.execute(insert(verifications).values(kind=kind, name=name, **asked))
         else:
-            free = and_(_is(kind, name), verifications.c.requested_at.is_(None))
+            free = and_(of(kind, name), verifications.c.requested_at.is_(None))
             connection.execute(update(verifications).where(free).values(asked))
-        return _verification(connection.execute(select(verifications).where(_is(kind, name))).one())
+        return _verification(connection.execute(select(verifications).where(of(kind, name))).one())
 
 
-def _is(kind: Kind, name: str) -> ColumnElement[bool]:
+def of(kind: str, name: str) -> ColumnElement[bool]:
+    """Return the condition that a row is of this record or bundle."""
     return and_(verifications.c.kind == kind, verifications.c.name == name)
 
 

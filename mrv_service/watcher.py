@@ -6,36 +6,25 @@ Several may run on one database. One that is killed leaves what it was at to the
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Row, Select, and_, exists, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from mrv_core.bundle_verification import BundleReport, verify_bundle
-from mrv_core.canonical import canonical_bytes
-from mrv_core.errors import MrvError
 from mrv_core.failpoint import failpoint
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import Verdict, format_time, utc_now
-from mrv_core.mrv.storage import receipts_path, record_path, samples_path
-from mrv_core.mrv.verification import RecordReport, verify_record
 from mrv_core.registry import Registry
 from mrv_service.alarms import Teller, alarm_of, tell_alarms
-from mrv_service.bundles import Bundles
 from mrv_service.database import Database
-from mrv_service.problems import ProblemError
-from mrv_service.records import Records
+from mrv_service.examining import Examiner, Found
+from mrv_service.repeating import lease_of, repeat
 from mrv_service.tables import batches, bundles, members, receipts, records, verifications
-from mrv_service.verifications import Kind
+from mrv_service.verifications import Kind, of
 
 _logger = logging.getLogger(__name__)
 
@@ -46,15 +35,6 @@ _LOOK: Final = timedelta(minutes=1)
 _SPARE_S: Final = 300.0
 """How much longer than its networks' timeout a verification stays with a watcher that says nothing more."""
 _OPEN: Final = frozenset({Verdict.PENDING, Verdict.UNREACHABLE})
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a verification found: its verdict, one sentence for people, and the report as JSON, or none."""
-
-    verdict: Verdict
-    summary: str
-    report: bytes | None = None
 
 
 class Watcher:
@@ -68,6 +48,9 @@ class Watcher:
         every: How long the verdict on one is good for.
         tellers: Who is told where something stops verifying.
         clock: Returns now, in UTC.
+
+    Raises:
+        ConfigurationError: the manager's configuration has no network.
     """
 
     def __init__(
@@ -81,43 +64,37 @@ class Watcher:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
-        self._manager = manager
-        self._registry = registry
+        self._examiner = Examiner(database, manager, registry)
         self._name = name
         self._every = every
         self._tellers = tellers
         self._clock = clock
-        self._records = Records(database, registry)
-        self._bundles = Bundles(database)
-        timeouts = [manager.config.networks[each].settings.timeout for each in manager.config.require_networks(None)]
-        self._lease = timedelta(seconds=max(timeouts) + _SPARE_S)
-        self._look_at = clock()
+        self._lease = lease_of(manager, _SPARE_S)
+        self._enrol_at = self._tell_at = clock()
+        self._was_requested = False
 
     def run(self, stop: threading.Event, pause_s: float) -> None:
         """Watch until told to stop. What fails is logged, and tried again."""
-        while not stop.is_set():
-            try:
-                did = self.step()
-            except MrvError as error:
-                _logger.error("%s", error.message)
-                did = False
-            if not did:
-                stop.wait(pause_s)
+
+        def step() -> bool:
+            now = self._clock()
+            if now >= self._tell_at:
+                self._tell_at = now + _LOOK
+                self.tell()
+            return self.step()
+
+        repeat(step, stop, pause_s)
 
     def step(self) -> bool:
-        """Verify one thing that is due, and once in a while look for new ones and tell of alarms.
-
-        Returns:
-            Whether there was anything to verify.
+        """Verify one thing that is due, and once in a while look for new ones; tell whether there was one to verify.
 
         Raises:
-            MrvError: the database or the journal cannot be used, or a teller could not tell.
+            MrvError: the database cannot be used.
         """
         now = self._clock()
-        if now >= self._look_at:
-            self._look_at = now + _LOOK
+        if now >= self._enrol_at:
+            self._enrol_at = now + _LOOK
             self.enrol()
-            self.tell()
         return self.verify_next()
 
     def enrol(self) -> None:
@@ -127,27 +104,33 @@ class Watcher:
             (name,) = names.selected_columns
             known = exists().where(verifications.c.kind == kind, verifications.c.name == name)
             new = names.where(~known).subquery()
-            rows = select(literal(str(kind)), new.c[0], literal(now))
+            rows = select(literal(str(kind)), new.c[0], literal(now), literal(now))
+            asked_for = and_(verifications.c.kind == kind, verifications.c.enrolled_at.is_(None))
             try:
                 with self._database.write() as connection:
-                    connection.execute(insert(verifications).from_select(["kind", "name", "due_at"], rows))
+                    connection.execute(
+                        insert(verifications).from_select(["kind", "name", "due_at", "enrolled_at"], rows)
+                    )
+                    connection.execute(
+                        update(verifications).where(asked_for, verifications.c.name.in_(names)).values(enrolled_at=now)
+                    )
             except IntegrityError:  # another watcher, or a client, was quicker with one of them: next time
                 _logger.info("others are enrolling, too")
 
     def verify_next(self) -> bool:
-        """Claim what is due first, what clients wait for before all other, verify it, and keep what was found."""
+        """Claim what is due, verify it, and keep what was found; by turns what clients wait for, and all the other."""
         row = self._claim()
         if row is None:
             return False
         failpoint("watcher.claimed")
-        found = self._verify(Kind(row.kind), row.name)
+        found = self._examiner.examine(row.kind, row.name)
         failpoint("watcher.verified")
         self._note(row, found)
         failpoint("watcher.noted")
         return True
 
     def tell(self) -> int:
-        """Tell of alarms that nobody was told of, and return how many there were.
+        """Tell of alarms that were not told of, and return how many there were.
 
         Raises:
             MrvError: the database cannot be used, or a teller could not tell.
@@ -156,32 +139,46 @@ class Watcher:
 
     def _claim(self) -> Row[Any] | None:
         now = self._clock()
+        is_due = verifications.c.due_at <= format_time(now)
+        order = verifications.c.due_at, verifications.c.name
+        due = select(verifications).where(is_due).order_by(*order).limit(1).with_for_update(skip_locked=True)
+        turns = [
+            due.where(verifications.c.requested_at.is_not(None)),
+            due.where(verifications.c.requested_at.is_(None)),
+        ]
+        if self._was_requested:
+            turns.reverse()
+        self._was_requested = not self._was_requested
         with self._database.write() as connection:
-            row = connection.execute(
-                select(verifications)
-                .where(verifications.c.due_at <= format_time(now))
-                .order_by(verifications.c.requested_at.is_(None), verifications.c.due_at, verifications.c.name)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            ).one_or_none()
+            found = (connection.execute(each).one_or_none() for each in turns)
+            row = next((each for each in found if each is not None), None)
             if row is not None:
                 leased = {"claimed_by": self._name, "due_at": format_time(now + self._lease)}
-                connection.execute(update(verifications).where(_same(row)).values(leased))
+                connection.execute(update(verifications).where(of(row.kind, row.name)).values(leased))
         return row
 
-    def _note(self, claimed: Row[Any], found: _Found) -> None:
+    def _note(self, claimed: Row[Any], found: Found) -> None:
         now = self._clock()
+        this = of(claimed.kind, claimed.name)
         with self._database.write() as connection:
-            row = connection.execute(select(verifications).where(_same(claimed)).with_for_update()).one_or_none()
+            row = connection.execute(select(verifications).where(this).with_for_update()).one_or_none()
             if row is None or row.claimed_by != self._name:  # it took too long, and another has it
                 return
-            valid_at = format_time(now) if found.verdict is Verdict.VALID else row.valid_at
+            found = _without_loss(found, frozenset((row.held or "").splitlines()))
+            is_valid = found.verdict is Verdict.VALID
             is_asked_again = row.requested_at != claimed.requested_at
             wait = min(_SOON, self._every) if found.verdict in _OPEN else self._every
-            since = None if valid_at is None else datetime.fromisoformat(valid_at)
+            alarm = alarm_of(
+                found.verdict,
+                now,
+                on=_verdict(row.alarm),
+                valid_at=now if is_valid else _time(row.valid_at),
+                enrolled_at=_time(row.enrolled_at),
+                every=self._every,
+            )
             connection.execute(
                 update(verifications)
-                .where(_same(row))
+                .where(this)
                 .values(
                     claimed_by=None,
                     due_at=format_time(now if is_asked_again else now + wait),
@@ -190,50 +187,21 @@ class Watcher:
                     verdict=found.verdict,
                     summary=found.summary,
                     report=found.report,
-                    valid_at=valid_at,
-                    alarm=alarm_of(found.verdict, now, since, self._every),
+                    valid_at=format_time(now) if is_valid else row.valid_at,
+                    held="\n".join(sorted(found.held)) if is_valid else row.held,
+                    alarm=alarm,
                 )
             )
 
-    def _verify(self, kind: Kind, name: str) -> _Found:
-        with tempfile.TemporaryDirectory(prefix="mrv-watch-") as folder:
-            found = self._verify_in(Path(folder), kind, name)
-        # Paths of a folder that is gone are of no use to anybody.
-        gone = f"{folder}/"
-        report = None if found.report is None else found.report.replace(gone.encode(), b"")
-        return _Found(found.verdict, found.summary.replace(gone, ""), report)
 
-    def _verify_in(self, folder: Path, kind: Kind, name: str) -> _Found:
-        try:
-            report = (self._verify_record if kind is Kind.RECORD else self._verify_bundle)(name, folder)
-            return _Found(report.verdict, report.summary, canonical_bytes(report.to_json()))
-        except ProblemError as error:
-            if error.status is not HTTPStatus.NOT_FOUND:
-                raise
-            return _Found(Verdict.NOT_FOUND, f"The {kind} is not in the registry's database any more.")
-        except ValueError as error:  # FormatError among them; what was accepted could be read
-            return _Found(Verdict.TAMPERED, f"The registry's copy cannot be read any more: {error}.")
-        except MrvError as error:
-            return _Found(Verdict.UNREACHABLE, f"It could not be checked: {error.message}.")
-
-    def _verify_record(self, mrv_id: str, folder: Path) -> RecordReport:
-        path = record_path(folder, mrv_id)
-        held, measured = self._records.receipts(mrv_id), self._records.samples(mrv_id)
-        path.write_bytes(self._records.content(mrv_id))
-        if held is not None:
-            receipts_path(path).write_bytes(held)
-        if measured is not None:
-            samples_path(path).write_bytes(measured)
-        samples = None if measured is None else samples_path(path)
-        return verify_record(path, manager=self._manager, registry=self._registry, mrv_id=mrv_id, samples=samples)
-
-    def _verify_bundle(self, name: str, folder: Path) -> BundleReport:
-        data = self._bundles.content(name)
-        if hashlib.sha256(data).hexdigest() != name:
-            raise ValueError("its SHA-256 is another")
-        path = folder / f"{name}.mrv.json"
-        path.write_bytes(data)
-        return verify_bundle(path, registry=self._registry, manager=self._manager)
+def _without_loss(found: Found, before: frozenset[str]) -> Found:
+    """Return what was found; as NOT_FOUND where the rest verifies, and something that was there is not any more."""
+    lost = sorted(before - found.held)
+    if not lost or found.verdict not in (Verdict.VALID, *_OPEN):
+        return found
+    return Found(
+        Verdict.NOT_FOUND, f"The registry does not have any more: {', '.join(lost)}.", found.report, found.held
+    )
 
 
 def _anchored_records() -> Select[Any]:
@@ -245,5 +213,13 @@ def _anchored_records() -> Select[Any]:
     return select(records.c.mrv_id).where(or_(own, in_batch))
 
 
-def _same(row: Row[Any]) -> Any:
-    return and_(verifications.c.kind == row.kind, verifications.c.name == row.name)
+def _verdict(text: str | None) -> Verdict | None:
+    return next((each for each in Verdict if each == text), None)
+
+
+def _time(text: str | None) -> datetime | None:
+    """Return a time of a row, or None where there is none, or what somebody wrote in its place."""
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None

@@ -19,19 +19,19 @@ from sqlalchemy.exc import IntegrityError
 
 from mrv_core.batching import Batch, batch_metadata
 from mrv_core.canonical import canonical_bytes, parse_json
-from mrv_core.errors import MrvError
 from mrv_core.failpoint import failpoint
 from mrv_core.hashing import Digest
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import Receipt, ReceiptState, format_time, utc_now
 from mrv_service.database import Database
+from mrv_service.repeating import lease_of, repeat
 from mrv_service.tables import batches, members, receipts, records
 
 _logger = logging.getLogger(__name__)
 
 OPEN: Final = "open"
 FINAL: Final = "final"
-_LOOK_AGAIN_S: Final = 15.0
+_LOOK_AGAIN: Final = timedelta(seconds=15)
 """Until the next look at a batch that is not final yet."""
 _SPARE_S: Final = 60.0
 """How much longer than its networks' timeout a batch stays with a worker that says nothing more."""
@@ -59,6 +59,9 @@ class Worker:
         name: Of this worker, for people.
         pace: When records become a batch.
         clock: Returns now, in UTC.
+
+    Raises:
+        ConfigurationError: the manager's configuration has no network.
     """
 
     def __init__(
@@ -74,19 +77,11 @@ class Worker:
         self._name = name
         self._pace = pace
         self._clock = clock
-        timeouts = [manager.config.networks[each].settings.timeout for each in manager.config.require_networks(None)]
-        self._lease_s = max(timeouts) + _SPARE_S
+        self._lease = lease_of(manager, _SPARE_S)
 
     def run(self, stop: threading.Event, pause_s: float) -> None:
         """Work until told to stop. What fails is logged, and tried again."""
-        while not stop.is_set():
-            try:
-                did = self.step()
-            except MrvError as error:
-                _logger.error("%s", error.message)
-                did = False
-            if not did:
-                stop.wait(pause_s)
+        repeat(self.step, stop, pause_s)
 
     def step(self) -> bool:
         """Make one batch, or bring one a step further; tell whether there was anything to do.
@@ -168,7 +163,7 @@ class Worker:
                     networks="\n".join(sorted(kept)),
                     state=FINAL if done else OPEN,
                     claimed_by=None,
-                    due_at=self._later(_LOOK_AGAIN_S),
+                    due_at=format_time(self._clock() + _LOOK_AGAIN),
                 )
             )
         failpoint("worker.noted")
@@ -187,16 +182,13 @@ class Worker:
                 connection.execute(
                     update(batches)
                     .where(batches.c.id == row.id)
-                    .values(claimed_by=self._name, due_at=self._later(self._lease_s))
+                    .values(claimed_by=self._name, due_at=format_time(self._clock() + self._lease))
                 )
         return row
 
     def _is_due(self, rows: Sequence[Any]) -> bool:
         oldest = datetime.fromisoformat(rows[0].submitted_at)
         return len(rows) >= self._pace.records or self._clock() - oldest >= timedelta(seconds=self._pace.seconds)
-
-    def _later(self, seconds: float) -> str:
-        return format_time(self._clock() + timedelta(seconds=seconds))
 
 
 def waiting(database: Database) -> tuple[int, int]:

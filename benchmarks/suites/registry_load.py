@@ -125,7 +125,7 @@ def _load(bench: Bench, load: Worker, name: str, new_url: Callable[[], str | Non
     lost = set(written["taken"]) - kept
     details = f"{len(written['taken'])} were acknowledged"
     yield Row(
-        f"{name}: of these, lost where the server is killed after it",
+        f"{name}: of these, lost where the server is killed right after",
         "records",
         (float(len(lost)),),
         Goal("≤", 0),

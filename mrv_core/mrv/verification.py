@@ -17,6 +17,7 @@ from mrv_core.canonical import parse_json
 from mrv_core.driver import TrustedFacts
 from mrv_core.errors import FormatError, VerificationError
 from mrv_core.hashing import Digest
+from mrv_core.journal_rows import JournalRow
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import DigestField, Model, Receipt, TimeField, Verdict, utc_now
 from mrv_core.mrv import units
@@ -128,6 +129,7 @@ def verify_record(
     mrv_id: str | None = None,
     samples: Path | None = None,
     offline: bool = False,
+    use_journal: bool = True,
 ) -> RecordReport:
     """Verify the file of a record.
 
@@ -138,6 +140,8 @@ def verify_record(
         mrv_id: Id under which it should be anchored; by default that of the receipts beside it, or the one in it.
         samples: File of its samples, to compute everything again; of a job's record the folder of its ranks' records.
         offline: Whether to ask no network.
+        use_journal: Whether the receipts in the manager's journal count, before those beside the file; without them the
+            files are judged as somebody elsewhere has them.
 
     Raises:
         StorageError: a file cannot be read.
@@ -163,7 +167,8 @@ def verify_record(
     # (4) What is anchored under its id is this record.
     beside = beside if beside is not None and beside.mrv_id == wanted else None
     anchored = commitment if beside is None or beside.commitment != commitment else beside.anchored
-    receipts, others = _receipts(beside, manager, wanted, commitment, anchored)
+    rows = [row for row in manager.journal.rows() if row.receipt is not None] if use_journal else []
+    receipts, others = _receipts(beside, rows, wanted, commitment, anchored)
     found = LookUp() if offline else look_up(manager, wanted, commitment)
     if anchored == commitment or not receipts:
         anchored, receipts = commitment, {**found.receipts, **receipts}
@@ -251,7 +256,7 @@ def _check_ranks(run: _Run, record: MrvRecord, job: Ranks, folder: Path | None) 
 
 
 def _receipts(
-    beside: RecordReceipts | None, manager: BlockchainManager, mrv_id: str, commitment: Digest, anchored: Digest
+    beside: RecordReceipts | None, rows: Sequence[JournalRow], mrv_id: str, commitment: Digest, anchored: Digest
 ) -> tuple[dict[str, Receipt], dict[str, Digest]]:
     """Return the receipts of this very record, or of its batch, and what else is known to be anchored under its id."""
     own: dict[str, Receipt] = {}
@@ -260,7 +265,6 @@ def _receipts(
         own |= beside.receipts
     elif beside is not None:
         others |= dict.fromkeys(beside.receipts or ("any",), beside.commitment)
-    rows = [row for row in manager.journal.rows() if row.receipt is not None]
     named = [row for row in rows if row.metadata.get("mrv_id") == mrv_id]
     first = named[0].commitment if named else commitment
     for row in named if anchored == commitment else rows:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +23,7 @@ from mrv_core.manager import BlockchainManager
 from mrv_core.mrv.record import generate_mrv_id
 from mrv_core.mrv.storage import RecordReceipts
 from mrv_core.registry import Registry
-from mrv_service import limits, tables, tokens
+from mrv_service import database, limits, tables, tokens
 from mrv_service.database import CONNECTIONS
 from mrv_service.tokens import Scope
 from tests.mrv.making import record_value, steady
@@ -366,23 +368,23 @@ def test_a_body_that_takes_too_long(new_service: Callable[..., Service], monkeyp
 
 
 def test_large_bodies_share_some_memory(new_service: Callable[..., Service]) -> None:
-    service = new_service(max_body_bytes=10_000)
+    service = new_service(max_body_bytes=400_000)
 
     async def upload() -> list[int]:
         """Two that are large come in slowly, one that is small, and another large one; the first two end."""
         slow = [Upload(service) for _ in range(2)]
         tasks = [asyncio.create_task(each.finish()) for each in slow]
         for each in slow:
-            await each.send(b"x" * 9_000)
+            await each.send(b"x" * 390_000)
         small, large = Upload(service), Upload(service)
         await small.send(b"x" * 100, is_last=True)
-        await large.send(b"x" * 9_000, is_last=True)
+        await large.send(b"x" * 390_000, is_last=True)
         answers = [await small.finish(), await large.finish()]
         for each in slow:
             await each.send(b"x", is_last=True)
         answers += [await task for task in tasks]
         last = Upload(service)
-        await last.send(b"x" * 9_000, is_last=True)
+        await last.send(b"x" * 390_000, is_last=True)
         answers.append(await last.finish())
         return [status for status, _ in answers]
 
@@ -393,6 +395,59 @@ def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run something asynchronous in a thread of its own: in this one the browser of other tests has a loop."""
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(lambda: asyncio.run(work())).result()
+
+
+def test_slow_large_bodies_keep_no_small_ones_out(new_service: Callable[..., Service]) -> None:
+    service = new_service(max_body_bytes=400_000)
+
+    async def upload() -> list[int]:
+        slow = [Upload(service) for _ in range(2)]
+        tasks = [asyncio.create_task(each.finish()) for each in slow]
+        for each in slow:
+            await each.send(b"x" * 399_999)
+        small = Upload(service)
+        await small.send(record().to_bytes(), is_last=True)
+        status, _ = await small.finish()
+        for each in slow:
+            await each.send(b"x", is_last=True)
+        await asyncio.gather(*tasks)
+        return [status]
+
+    assert run(upload) == [201]
+
+
+def test_a_route_with_a_slash_too_many_leads_nowhere(service: Service) -> None:
+    answer = service.client.get("/api/v1/records/", headers={"Host": "evil.example"}, follow_redirects=False)
+    problem(answer, 404)
+    assert "location" not in answer.headers
+
+
+def test_a_verification_edited_by_hand_is_said(service: Service) -> None:
+    made = record()
+    service.submit(made.to_bytes())
+    path = f"/api/v1/records/{made.mrv_id}/verification"
+    assert service.client.post(path, headers=service.writer).status_code == 202
+    with service.database.write() as connection:
+        connection.execute(tables.verifications.update().values(verdict="NONSENSE"))
+    problem(service.client.get(path), 503)
+
+
+def test_whoever_holds_the_writing_too_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process that stopped in the middle of its turn costs writers an error, and readers nothing."""
+    service = Service(tmp_path / "registry")
+    made = record()
+    service.submit(made.to_bytes())
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_MS", 200)
+    holds = f"import fcntl, os, sys; fcntl.flock(os.open({str(tmp_path / 'registry')!r}, os.O_RDONLY), fcntl.LOCK_EX)"
+    command = [sys.executable, "-c", f"{holds}; print('held', flush=True); sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        problem(service.submit(record().to_bytes()), 503)
+        assert service.get(f"records/{made.mrv_id}").status_code == 200
+        other.communicate()
+    assert service.submit(record().to_bytes()).status_code == 201
+    service.close()
 
 
 class Upload:

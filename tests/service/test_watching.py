@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
+from mrv_core.canonical import canonical_bytes
 from mrv_core.config import load_config
 from mrv_core.errors import BackendError, ConfigurationError
 from mrv_core.failpoint import WATCHER_FAILPOINTS
@@ -26,23 +27,29 @@ from mrv_core.manager import BlockchainManager
 from mrv_core.models import Verdict, utc_now
 from mrv_core.mrv.record import MrvRecord
 from mrv_core.registry import Registry
-from mrv_service import tables
+from mrv_service import gauges, tables
 from mrv_service.alarms import Teller, Webhook, alarm_of
 from mrv_service.watcher import Watcher
 from mrv_service.worker import Pace, Worker
+from tests.mrv.making import steady
 
 from .conftest import Service, record
 
 MRV = str(Path(sys.executable).with_name("mrv"))
 BUNDLE = (Path(__file__).parents[1] / "bundles" / "golden" / "bundle-1" / "embedded.mrv.json").read_bytes()
 LOG = {"blockchain": {"networks": ["log"], "log": {"driver": "log"}}}
+ELSEWHERE = load_config(
+    {"blockchain": {"networks": ["ipfs"], "ipfs": {"url": "http://127.0.0.1:9", "timeout": 1}}}, environment={}
+)
 DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
 
 
 @dataclass
 class Ear:
     """Hears alarms, and can be deaf."""
 
+    column: str = "posted"
     is_deaf: bool = False
     begun: list[tuple[str, str]] = field(default_factory=list)
     ended: list[tuple[str, str]] = field(default_factory=list)
@@ -219,7 +226,10 @@ def test_everything_has_its_turns(watch: Watch, ear: Ear) -> None:
     assert (ear.begun, ear.ended) == ([], [])
 
 
-def test_a_record_edited_by_hand_is_an_alarm_until_it_is_right_again(watch: Watch, ear: Ear) -> None:
+def test_a_record_edited_by_hand_is_an_alarm_until_it_is_right_again(
+    watch: Watch, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "_FRESH_S", -1.0)
     made = watch.anchored(2)
     watch.turn()
     edit(watch.service, made[0].mrv_id, b'"batch_size":128', b'"batch_size":129')
@@ -232,6 +242,7 @@ def test_a_record_edited_by_hand_is_an_alarm_until_it_is_right_again(watch: Watc
     assert 'mrv_verdicts{kind="record",verdict="TAMPERED"} 1.0' in metrics
     assert 'mrv_verdicts{kind="record",verdict="VALID"} 1.0' in metrics
     assert "mrv_alarms 1.0" in metrics
+    assert "mrv_verifications_due 0.0" in metrics
     edit(watch.service, made[0].mrv_id, b'"batch_size":129', b'"batch_size":128')
     watch.turn(DAY)
     assert ear.ended == [(made[0].mrv_id, "VALID")]
@@ -288,8 +299,7 @@ def test_a_bundle_edited_by_hand(watch: Watch, ear: Ear) -> None:
 def test_a_network_that_is_away_is_an_alarm_only_when_it_stays_away(watch: Watch, ear: Ear, tmp_path: Path) -> None:
     (made,) = watch.anchored()
     watch.turn()
-    elsewhere = load_config({"blockchain": {"networks": ["ipfs"], "ipfs": {"url": "http://127.0.0.1:9", "timeout": 1}}})
-    with BlockchainManager(elsewhere, base_dir=tmp_path / "elsewhere") as other:
+    with BlockchainManager(ELSEWHERE, base_dir=tmp_path / "elsewhere") as other:
         away = watch.another("away", [ear], other)
         watch.turn(DAY, away)
         assert watch.verdict(made.mrv_id)["verdict"] == "UNREACHABLE"
@@ -302,18 +312,138 @@ def test_a_network_that_is_away_is_an_alarm_only_when_it_stays_away(watch: Watch
 
 
 def test_an_alarm_that_nobody_heard_is_told_again(watch: Watch, ear: Ear) -> None:
-    other = Ear()
+    """Of more than go into one message, each is told to everybody once, though one of them is deaf for a while."""
+    other = Ear(column="logged")
     watcher = watch.another("watcher", [ear, other])
-    (made,) = watch.anchored()
-    edit(watch.service, made.mrv_id, b'"batch_size":128', b'"batch_size":129')
+    made = watch.anchored(45)
+    for each in made:
+        edit(watch.service, each.mrv_id, b'"batch_size":128', b'"batch_size":129')
     ear.is_deaf = True
     with pytest.raises(BackendError):
         watch.turn(watcher=watcher)
-    assert other.begun == [(made.mrv_id, "TAMPERED")], "one that is deaf keeps no other from hearing it"
+    with pytest.raises(BackendError):
+        watcher.tell()
+    expected = sorted((each.mrv_id, "TAMPERED") for each in made)
+    assert (sorted(other.begun), ear.begun) == (expected, [])
     ear.is_deaf = False
-    watcher.tell()
-    assert ear.begun == [(made.mrv_id, "TAMPERED")]
+    assert watcher.tell() == 3
+    assert sorted(ear.begun) == expected
     assert watcher.tell() == 0
+    assert len(other.begun) == 45
+
+
+def test_an_alarm_stays_on_until_it_is_right_again(watch: Watch, ear: Ear, tmp_path: Path) -> None:
+    """What cannot be checked any more does not end it."""
+    (made,) = watch.anchored()
+    watch.turn()
+    with watch.service.database.write() as connection:
+        kept = connection.execute(select(tables.batches.c.receipts, tables.batches.c.networks)).one()
+        connection.execute(update(tables.batches).values(receipts=b"{}", networks=""))
+    watch.turn(DAY)
+    assert ear.begun == [(made.mrv_id, "NOT_FOUND")]
+    with watch.service.database.write() as connection:
+        connection.execute(update(tables.batches).values(receipts=kept.receipts, networks=kept.networks))
+    with BlockchainManager(ELSEWHERE, base_dir=tmp_path / "elsewhere") as other:
+        watch.turn(DAY, watch.another("away", [ear], other))
+        assert watch.verdict(made.mrv_id)["verdict"] == "UNREACHABLE"
+    assert ear.ended == []
+    watch.turn(DAY)
+    assert ear.ended == [(made.mrv_id, "VALID")]
+
+
+@pytest.mark.parametrize("place", ["block_time", "evidence"])
+def test_receipts_edited_by_hand_though_the_journal_has_them(watch: Watch, ear: Ear, place: str) -> None:
+    """What is judged is what others are given, and not what the worker's journal knows."""
+    (made,) = watch.anchored()
+    watch.turn()
+    with watch.service.database.write() as connection:
+        data = json.loads(connection.execute(select(tables.batches.c.receipts)).scalar_one())
+        data["log"][place] = "2001-01-01T00:00:00Z" if place == "block_time" else {}
+        connection.execute(update(tables.batches).values(receipts=canonical_bytes(data)))
+    watch.turn(DAY)
+    assert [name for name, _ in ear.begun] == [made.mrv_id]
+    assert watch.verdict(made.mrv_id)["verdict"] != "VALID"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE records SET content = 'text'",
+        "UPDATE records SET experiment = 'another'",
+        "UPDATE records SET energy_uwh = 1",
+        "UPDATE records SET hash = '0123'",
+        "UPDATE members SET proof = 'text'",
+        "UPDATE batches SET receipts = '[1]'",
+        "UPDATE batches SET networks = 'log\nother'",
+        "UPDATE verifications SET kind = 'aaa'",
+        "UPDATE verifications SET valid_at = 'x', held = 'what was never there', enrolled_at = '2001-01-01T00:00:00Z'",
+        "DELETE FROM samples",
+    ],
+)
+def test_whatever_is_written_by_hand_ends_no_watcher(tmp_path: Path, statement: str) -> None:
+    service = Service(tmp_path / "registry")
+    ear = Ear()
+    registry = Registry.load()
+    with BlockchainManager(load_config(LOG), base_dir=tmp_path / "registry", registry=registry) as manager:
+        watch = Watch(service, manager, [ear])
+        (made,) = watch.anchored()
+        samples = b"".join(line + b"\n" for line in steady(20).lines)
+        assert service.put(f"records/{made.mrv_id}/samples", samples).status_code == 200
+        watch.turn()
+        assert watch.verdict(made.mrv_id)["verdict"] == "VALID"
+        with service.database.write() as connection:
+            connection.exec_driver_sql(statement)
+        watch.turn(DAY)
+        assert [name for name, _ in ear.begun] == [made.mrv_id]
+    service.close()
+
+
+def test_a_receipt_that_is_lost_is_missed(tmp_path: Path, ear: Ear) -> None:
+    """Of two receipts, either would be enough to verify; one that was there is missed all the same."""
+    config = {"blockchain": {"networks": ["log", "other"], "log": {"driver": "log"}, "other": {"driver": "log"}}}
+    service = Service(tmp_path / "registry")
+    registry = Registry.load()
+    with BlockchainManager(load_config(config), base_dir=tmp_path / "registry", registry=registry) as manager:
+        watch = Watch(service, manager, [ear])
+        (made,) = watch.anchored()
+        watch.turn()
+        with service.database.write() as connection:
+            data = json.loads(connection.execute(select(tables.batches.c.receipts)).scalar_one())
+            del data["other"]
+            connection.execute(update(tables.batches).values(receipts=canonical_bytes(data), networks="log"))
+        watch.turn(DAY)
+        assert ear.begun == [(made.mrv_id, "NOT_FOUND")]
+        assert "its receipt of other" in watch.verdict(made.mrv_id)["summary"]
+    service.close()
+
+
+def test_what_was_never_valid_is_an_alarm_after_two_turns(watch: Watch, ear: Ear, tmp_path: Path) -> None:
+    """A watcher with a wrong configuration from its first day does not look like one that has found nothing."""
+    (made,) = watch.anchored()
+    with BlockchainManager(ELSEWHERE, base_dir=tmp_path / "elsewhere") as other:
+        away = watch.another("away", [ear], other)
+        watch.turn(timedelta(0), away)
+        watch.turn(2 * DAY, away)
+        assert ear.begun == []
+        watch.turn(DAY, away)
+        assert ear.begun == [(made.mrv_id, "UNREACHABLE")]
+
+
+def test_clients_that_keep_asking_keep_nobody_out(watch: Watch) -> None:
+    made = watch.anchored(3)
+    watch.watcher.enrol()
+    for _ in range(6):
+        watch.request(made[0])
+        assert watch.watcher.verify_next()
+    assert all(watch.verdict(each.mrv_id)["verdict"] == "VALID" for each in made)
+
+
+def test_a_configuration_without_networks_is_usage(service: Service, tmp_path: Path) -> None:
+    with BlockchainManager(load_config({"blockchain": {"networks": []}}), base_dir=tmp_path / "none") as manager:
+        with pytest.raises(ConfigurationError, match="selects no network"):
+            Watcher(service.database, manager, Registry.load(), "w", DAY, [])
+        with pytest.raises(ConfigurationError, match="selects no network"):
+            Worker(service.database, manager, "w", Pace())
 
 
 @pytest.mark.parametrize("place", WATCHER_FAILPOINTS)
@@ -379,23 +509,36 @@ def test_a_request_while_it_is_verified_is_not_lost(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "valid_before", "alarm"),
+    ("verdict", "on", "valid_before", "enrolled_before", "alarm"),
     [
-        (Verdict.VALID, timedelta(0), False),
-        (Verdict.PENDING, DAY, False),
-        (Verdict.TAMPERED, None, True),
-        (Verdict.DISAGREE, None, True),
-        (Verdict.NOT_FOUND, None, False),
-        (Verdict.NOT_FOUND, DAY, True),
-        (Verdict.UNREACHABLE, None, False),
-        (Verdict.UNREACHABLE, 2 * DAY, False),
-        (Verdict.UNREACHABLE, 2 * DAY + timedelta(seconds=1), True),
+        (Verdict.VALID, None, timedelta(0), DAY, None),
+        (Verdict.VALID, Verdict.TAMPERED, timedelta(0), DAY, None),
+        (Verdict.TAMPERED, None, None, None, Verdict.TAMPERED),
+        (Verdict.DISAGREE, None, None, None, Verdict.DISAGREE),
+        (Verdict.NOT_FOUND, None, None, None, None),
+        (Verdict.NOT_FOUND, None, None, 2 * DAY, None),
+        (Verdict.NOT_FOUND, None, None, 2 * DAY + SECOND, Verdict.NOT_FOUND),
+        (Verdict.NOT_FOUND, None, DAY, DAY, Verdict.NOT_FOUND),
+        (Verdict.NOT_FOUND, Verdict.TAMPERED, None, DAY, Verdict.NOT_FOUND),
+        (Verdict.UNREACHABLE, None, None, None, None),
+        (Verdict.UNREACHABLE, None, 2 * DAY, 9 * DAY, None),
+        (Verdict.UNREACHABLE, None, 2 * DAY + SECOND, 9 * DAY, Verdict.UNREACHABLE),
+        (Verdict.UNREACHABLE, Verdict.TAMPERED, DAY, DAY, Verdict.TAMPERED),
+        (Verdict.PENDING, None, DAY, DAY, None),
+        (Verdict.PENDING, None, 3 * DAY, 9 * DAY, Verdict.PENDING),
+        (Verdict.PENDING, Verdict.NOT_FOUND, DAY, DAY, Verdict.NOT_FOUND),
     ],
 )
-def test_what_is_cause_for_alarm(verdict: Verdict, valid_before: timedelta | None, alarm: bool) -> None:
+def test_what_is_cause_for_alarm(
+    verdict: Verdict,
+    on: Verdict | None,
+    valid_before: timedelta | None,
+    enrolled_before: timedelta | None,
+    alarm: Verdict | None,
+) -> None:
     now = utc_now()
-    valid_at = None if valid_before is None else now - valid_before
-    assert alarm_of(verdict, now, valid_at, DAY) == (verdict if alarm else None)
+    valid_at, enrolled_at = (None if each is None else now - each for each in (valid_before, enrolled_before))
+    assert alarm_of(verdict, now, on=on, valid_at=valid_at, enrolled_at=enrolled_at, every=DAY) == alarm
 
 
 # --- the webhook and the command line ---------------------------------------------------------------------------------
@@ -450,6 +593,13 @@ def test_watching_from_the_command_line(tmp_path: Path, hook: Hook, monkeypatch:
         assert made[1].mrv_id in said[0]["message"]
         assert "secret-path" not in second.stderr
         assert [body["begun"][0]["name"] for _, body in hook.taken] == [made[1].mrv_id]
+        edit(service, made[2].mrv_id, b'"batch_size":128', b'"batch_size":129')
+        service.client.post(f"/api/v1/records/{made[2].mrv_id}/verification", headers=service.writer)
+        monkeypatch.setenv("MRV_WEBHOOK_URL", "http://127.0.0.1:9/secret-path")
+        third = run("watch", "--once")
+        assert third.returncode == 4
+        assert "secret-path" not in third.stderr
+        assert service.get(f"records/{made[2].mrv_id}/verification").json()["verdict"] == "TAMPERED"
     finally:
         service.close()
 

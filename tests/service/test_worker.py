@@ -124,6 +124,24 @@ def test_receipts_without_a_receipt_hide_nothing(service: Service, manager: Bloc
     require_anchored(service, manager, made, tmp_path / "out")
 
 
+def test_nobody_hides_what_a_worker_anchored(service: Service, manager: BlockchainManager, tmp_path: Path) -> None:
+    """A receipt under another name is added; receipts of another way are refused; the worker's stay."""
+    (made,) = submit(service, 1)
+    work(worker(service, manager, Pace(1, 0)))
+    path = f"records/{made.mrv_id}/receipts"
+    batched = RecordReceipts.from_bytes(service.get(path).content, what="receipts")
+    renamed = batched.model_copy(update={"receipts": {"zzz": batched.receipts["log"]}})
+    assert service.put(path, renamed.to_bytes()).status_code == 200
+    now = RecordReceipts.from_bytes(service.get(path).content, what="receipts")
+    assert now.receipts == {"log": batched.receipts["log"], "zzz": batched.receipts["log"]}
+    assert service.get(f"records/{made.mrv_id}").json()["networks"] == ["log", "zzz"]
+    outcome = manager.anchor(made.hash, {"mrv_id": made.mrv_id})["log"]
+    assert outcome.receipt is not None
+    alone = RecordReceipts(mrv_id=made.mrv_id, commitment=made.hash, receipts={"log": outcome.receipt})
+    assert service.put(path, alone.to_bytes()).status_code == 409
+    assert RecordReceipts.from_bytes(service.get(path).content, what="receipts") == now
+
+
 def test_several_workers_share_the_work(service: Service, manager: BlockchainManager, tmp_path: Path) -> None:
     made = submit(service, 40)
     workers = [worker(service, manager, Pace(5, 0), name=f"w{number}") for number in range(4)]

@@ -22,11 +22,15 @@ def upgrade() -> None:
         sa.Column("summary", sa.Text(), nullable=True),
         sa.Column("report", sa.LargeBinary(), nullable=True),
         sa.Column("valid_at", sa.String(length=32), nullable=True),
+        sa.Column("enrolled_at", sa.String(length=32), nullable=True),
+        sa.Column("held", sa.Text(), nullable=True),
         sa.Column("alarm", sa.String(length=16), nullable=True),
-        sa.Column("told", sa.String(length=16), nullable=True),
+        sa.Column("logged", sa.String(length=16), nullable=True),
+        sa.Column("posted", sa.String(length=16), nullable=True),
         sa.PrimaryKeyConstraint("kind", "name", name=op.f("pk_verifications")),
     )
     op.create_index("ix_verifications_due_at", "verifications", ["due_at"], unique=False)
+    op.create_index("ix_verifications_requested_at", "verifications", ["requested_at"], unique=False)
     op.create_table(
         "log_entries",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
