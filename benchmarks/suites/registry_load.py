@@ -101,13 +101,14 @@ def rows(bench: Bench) -> Iterator[Row]:
         load = stack.enter_context(Worker("load", folder=bench.folder))
         load.call("prepare", _template(bench.folder))
         yield from _load(bench, load, "SQLite", lambda: None)
+        yield _kills(bench, load, "SQLite", None)
         try:
             server = stack.enter_context(PostgresServer(durable=True))
         except BackendUnavailableError as error:
             yield Row("the same on PostgreSQL", "ms", problem=f"not measured: {error}")
         else:
             yield from _load(bench, load, "PostgreSQL", server.new_database)
-        yield _kills(bench, load)
+            yield _kills(bench, load, "PostgreSQL", server.new_database())
         yield _one_batch(bench, load)
 
 
@@ -172,27 +173,27 @@ def _beside_bare(bench: Bench, load: Worker, name: str, new_url: Callable[[], st
     )
 
 
-def _kills(bench: Bench, load: Worker) -> Row:
+def _kills(bench: Bench, load: Worker, name: str, url: str | None) -> Row:
     """Kill workers at any moment while records come in; then let one finish, and verify everything."""
-    place = _Place(_folder(bench, "kills"), None)
+    place = _Place(_folder(bench, "kills"), url)
     token, chance = place.new_token(), random.Random(bench.seed)  # noqa: S311 - moments, no secrets
     config = place.folder / "config.json"
     config.write_text(json.dumps(_CONFIG))
     command = [_MRV, "worker", "--every-records", "5", "--after", "0", "--base-dir", str(place.folder)]
     command += ["--config", str(config)]
     taken: list[str] = []
-    with place.served() as (url, _):
+    with place.served() as (address, _):
         is_over = threading.Event()
 
         def submit() -> None:
             while not is_over.is_set():
-                found = load.call("paced", url, "", token, [], _KILLED_RATE, 1.0).value
+                found = load.call("paced", address, "", token, [], _KILLED_RATE, 1.0).value
                 taken.extend(found["taken"])
 
         thread = threading.Thread(target=submit)
         thread.start()
         for _ in range(bench.sizes.kills):
-            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            with subprocess.Popen(command, stderr=subprocess.PIPE, env=place.environment(), text=True) as process:
                 if process.stderr is None or "anchoring on" not in process.stderr.readline():
                     raise RuntimeError("a worker did not start")
                 time.sleep(chance.uniform(0, 0.5))
@@ -205,7 +206,7 @@ def _kills(bench: Bench, load: Worker) -> Row:
     place.run("worker", "--once", "--after", "0")
     place.run("watch", "--once")
     wrong = _not_anchored_once(place, taken)
-    what = f"worker killed {bench.sizes.kills} times while records came: records lost, not verified or anchored twice"
+    what = f"{name}: worker killed {bench.sizes.kills} times while records came: lost, not verified or anchored twice"
     return Row(what, "records", (float(wrong),), Goal("≤", 0), f"{len(taken)} records, {_count(place)} batches")
 
 
