@@ -98,7 +98,7 @@ class Database:
             BackendUnavailableError: the database does not answer.
             StorageError: the embedded database cannot be read or written.
         """
-        with self._writing, self._transaction(mrv_write=True) as connection:
+        with self._writing, self._transaction(mrv_begin="BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextmanager
@@ -106,6 +106,13 @@ class Database:
         """Open a connection for reading; each statement sees what is committed then. Raises what `write` raises."""
         # Without a transaction, whose beginning and end would be two more questions to the database.
         options = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        with self._transaction(**options) as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Open a transaction for reading whose statements all see the same state. Raises what `write` raises."""
+        options = {"mrv_begin": "BEGIN"} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with self._transaction(**options) as connection:
             yield connection
 
@@ -176,9 +183,10 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Take the lock for writing at once: a transaction that read first could not wait for another's end."""
-    if connection.get_execution_options().get("mrv_write"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    """Begin as the options say. A writer takes its lock at once: had it read first, it could not wait for another."""
+    statement = connection.get_execution_options().get("mrv_begin")
+    if statement is not None:
+        connection.exec_driver_sql(statement)
 
 
 class _Turn:

@@ -105,15 +105,16 @@ class Examiner:
 
     def _lay_out_record(self, mrv_id: str, folder: Path) -> tuple[Path, frozenset[str]]:
         """Write a record, its receipts and its samples into a folder, as somebody who fetched them has them."""
-        path = record_path(folder, mrv_id)
-        held, measured = self._records.receipts(mrv_id), self._records.samples(mrv_id)
-        path.write_bytes(self._records.content(mrv_id))
-        if held is not None:
-            receipts_path(path).write_bytes(held)
-        if measured is not None:
-            samples_path(path).write_bytes(measured)
-        networks = self._records.require_listed_as_it_is(mrv_id)
-        return path, frozenset(f"its receipt of {each}" for each in networks) | ({_SAMPLES} if measured else set())
+        path, copy = record_path(folder, mrv_id), self._records.copy(mrv_id)
+        path.write_bytes(copy.content)
+        held = set()
+        if copy.receipts is not None:
+            receipts_path(path).write_bytes(copy.receipts.to_bytes())
+            held = {f"its receipt of {network}" for network in copy.receipts.receipts}
+        if copy.samples is not None:
+            samples_path(path).write_bytes(copy.samples)
+            held.add(_SAMPLES)
+        return path, frozenset(held)
 
     def _lay_out_bundle(self, name: str, folder: Path) -> tuple[Path, frozenset[str]]:
         data = self._bundles.content(name)

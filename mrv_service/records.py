@@ -110,6 +110,21 @@ class Filter:
     hash: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RecordCopy:
+    """All that is here of a record.
+
+    Attributes:
+        content: Its file.
+        receipts: Where it is anchored; None where nobody knows here.
+        samples: The file of its samples; None where nobody gave them.
+    """
+
+    content: bytes
+    receipts: RecordReceipts | None
+    samples: bytes | None
+
+
 class Records:
     """The records of one registry. Thread-safe.
 
@@ -211,26 +226,26 @@ class Records:
             found = _all_receipts(connection, _row(connection, mrv_id))
         return None if found is None else found.to_bytes()
 
-    def require_listed_as_it_is(self, mrv_id: str) -> tuple[str, ...]:
-        """Compare what lists say of a record with the record itself, and return its networks.
+    def copy(self, mrv_id: str) -> RecordCopy:
+        """Return all that is here of a record, as of one moment, where lists say of it what its file says.
 
         Raises:
             FormatError: they say something else, or it cannot be read.
             ProblemError: there is no record.
         """
-        with self._database.read() as connection:
+        with self._database.snapshot() as connection:
             row = _row(connection, mrv_id)
             listed = _listed(connection, mrv_id)
-            found = _all_receipts(connection, row)
+            held = _all_receipts(connection, row)
+            measured = _held(connection, samples, row.id)
         record, commitment = read_record(row.content, what=_WHAT)
         stated = {"hash": commitment.hex, "schema_version": record.schema_version, **_facts(record)}
         other = [name for name, value in stated.items() if getattr(row, name) != value]
-        networks = () if found is None else tuple(sorted(found.receipts))
-        if networks != listed.networks:
+        if listed.networks != (() if held is None else tuple(sorted(held.receipts))):
             other.append("networks")
         if other:
             raise FormatError(f"lists say another {other[0]} of it than its file")
-        return networks
+        return RecordCopy(bytes(row.content), held, measured)
 
     def put_receipts(self, mrv_id: str, data: bytes) -> RecordReceipts:
         """Take receipts of a record, each of which must hold by itself; a receipt that is further along stays.
