@@ -325,7 +325,9 @@ def test_reading_is_public_or_private(new_service: Callable[..., Service]) -> No
         assert service.client.get(path, headers=service.token(Scope.READ)).status_code == 200
     assert service.get(f"records/{made.mrv_id}/content").headers["cache-control"].startswith("private, ")
     service = new_service(reads="public")
-    assert service.client.get(f"/api/v1/records/{made.mrv_id}").json()["hash"] == made.hash.hex
+    for headers in ({}, service.token(Scope.WRITE)):
+        assert service.client.get(f"/api/v1/records/{made.mrv_id}", headers=headers).json()["hash"] == made.hash.hex
+    problem(service.client.get(path, headers={"Authorization": "Bearer made-up"}), 401)
     assert service.get(f"records/{made.mrv_id}/content").headers["cache-control"].startswith("public, ")
 
 
