@@ -176,4 +176,8 @@ def _tell_some(database: Database, teller: Teller) -> bool:
 
 
 def _fact(row: Any) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in ("kind", "name", "verdict", "summary", "checked_at", "valid_at")}
+    """Return what is told: the alarm, which can be of an earlier check than the newest verdict."""
+    facts = {name: getattr(row, name) for name in ("kind", "name", "verdict", "summary", "checked_at", "valid_at")}
+    if row.alarm in (None, row.verdict):
+        return facts
+    return {**facts, "verdict": row.alarm, "summary": f"found earlier; now {row.verdict}: {row.summary}"}

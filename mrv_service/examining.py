@@ -38,13 +38,13 @@ class Found:
         verdict: Its verdict.
         summary: One sentence for people.
         report: The report as JSON; None where there is none.
-        held: What the registry has of it, in words: the receipt of each network, its samples.
+        held: What the registry has of it, in words: the receipt of each network, its samples; None where nobody looked.
     """
 
     verdict: Verdict
     summary: str
     report: bytes | None = None
-    held: frozenset[str] = frozenset()
+    held: frozenset[str] | None = None
 
 
 class Examiner:

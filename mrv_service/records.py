@@ -53,6 +53,9 @@ _BY_ID = select(records).where(records.c.mrv_id == bindparam("mrv_id"))
 _CONTENT = select(records.c.content).where(records.c.mrv_id == bindparam("mrv_id"))
 _SUMMARY = _LISTED.where(records.c.mrv_id == bindparam("mrv_id"))
 _INSERT = insert(records)
+_BATCH = (
+    select(batches.c.commitment).select_from(members.join(batches)).where(members.c.record_id == bindparam("record_id"))
+)
 
 
 class RecordSummary(Model):
@@ -258,6 +261,9 @@ class Records:
         with self._database.write() as connection:
             row = _row(connection, mrv_id)
             self._require_receipts_of(row, given)
+            batch = connection.execute(_BATCH, {"record_id": row.id}).scalar_one_or_none()
+            if batch is not None and str(given.anchored) != batch:  # also while it is on no network yet
+                raise _anchored_otherwise()
             is_new = _held(connection, receipts, row.id) is None
             before = _all_receipts(connection, row)
             merged = given if before is None else _merged(before, given)
@@ -416,17 +422,21 @@ def _receipts(data: bytes) -> RecordReceipts:
 def _merged(before: RecordReceipts, given: RecordReceipts) -> RecordReceipts:
     """Add receipts to those that are there; of one network the one that is further along stays."""
     if before.anchored != given.anchored:
-        raise ProblemError(
-            HTTPStatus.CONFLICT,
-            "the record is anchored in another way: as a batch, or by itself",
-            hint="keep these receipts beside the file; the registry has others",
-        )
+        raise _anchored_otherwise()
     merged = dict(before.receipts)
     for network, receipt in given.receipts.items():
         old = merged.get(network)
         if old is None or _STATE_ORDER.index(receipt.state) >= _STATE_ORDER.index(old.state):
             merged[network] = receipt
     return before.model_copy(update={"receipts": merged})
+
+
+def _anchored_otherwise() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.CONFLICT,
+        "the record is anchored in another way: as a batch, or by itself",
+        hint="keep these receipts beside the file; the registry has others",
+    )
 
 
 def _listed(connection: Connection, mrv_id: str) -> RecordSummary:

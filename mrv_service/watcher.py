@@ -188,7 +188,7 @@ class Watcher:
                     summary=found.summary,
                     report=found.report,
                     valid_at=format_time(now) if is_valid else row.valid_at,
-                    held="\n".join(sorted(found.held)) if is_valid else row.held,
+                    held="\n".join(sorted(found.held or ())) if is_valid else row.held,
                     alarm=alarm,
                 )
             )
@@ -196,7 +196,7 @@ class Watcher:
 
 def _without_loss(found: Found, before: frozenset[str]) -> Found:
     """Return what was found; as NOT_FOUND where the rest verifies, and something that was there is not any more."""
-    lost = sorted(before - found.held)
+    lost = [] if found.held is None else sorted(before - found.held)
     if not lost or found.verdict not in (Verdict.VALID, *_OPEN):
         return found
     return Found(

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
 
 from mrv_core.canonical import canonical_bytes, parse_json
-from mrv_core.errors import BackendError, ConfigurationError, FormatError, VerificationError
+from mrv_core.errors import BackendError, ConfigurationError, FormatError, StorageError, VerificationError
 from mrv_core.files import read_limited, write_atomic
 from mrv_core.hashing import Digest
 from mrv_core.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
@@ -102,6 +102,9 @@ class Asks(Protocol):
             BackendError: it could not be asked, or does not answer the question.
         """
 
+    def fetch_bytes(self, path: str) -> bytes | None:
+        """Return the bytes of a path in the same way."""
+
 
 def read_head(path: Path) -> RegistryHead | None:
     """Return the head that was kept, or None where there is no file yet.
@@ -126,7 +129,7 @@ def audit(registry: Asks, kept: Path, records: Sequence[Path]) -> AuditReport:
 
     Raises:
         ConfigurationError: the file is of another registry.
-        FormatError, StorageError: a file cannot be read.
+        FormatError, StorageError: a file cannot be read. One that cannot be written is in the report.
     """
     before = read_head(kept)
     if before is not None and before.registry != registry.name:
@@ -140,7 +143,11 @@ def audit(registry: Asks, kept: Path, records: Sequence[Path]) -> AuditReport:
     except VerificationError as error:
         return _report(head, before, [_step(_LOG, Verdict.TAMPERED, error.message)])
     steps = [_find(registry, head, path, record.mrv_id, commitment) for path, record, commitment in known]
-    write_atomic(kept, head.to_bytes())
+    if all(step.verdict is not Verdict.TAMPERED for step in steps):
+        try:
+            write_atomic(kept, head.to_bytes())
+        except StorageError as error:  # what was found is said all the same
+            steps.append(_step(str(kept), Verdict.UNREACHABLE, f"the head could not be kept: {error.message}"))
     return _report(head, before, [_step(_LOG, Verdict.VALID, log), *steps])
 
 
@@ -180,14 +187,25 @@ def _find(registry: Asks, head: RegistryHead, subject: str, mrv_id: str, commitm
         proof = _member(answer, {"index": int, "size": int, "path": list})
         leaf = leaf_hash(log_entry("record", mrv_id, commitment.hex))
         verify_inclusion(leaf, proof["index"], head.size, _hashes(proof["path"]), head.root.value)
-        if registry.fetch(place) is None:
+        data = registry.fetch_bytes(f"{place}/content")
+        if data is None:
             return _step(subject, Verdict.NOT_FOUND, f"{mrv_id} is in the registry's log, and the registry hides it")
+        if _commitment(data) != commitment:
+            return _step(subject, Verdict.TAMPERED, f"{mrv_id}: what the registry gives out is not what is in its log")
     except BackendError as error:
         return _step(subject, Verdict.UNREACHABLE, error.message)
     except VerificationError as error:
         detail = f"{mrv_id} with this hash is not in the registry's log: {error.message}"
         return _step(subject, Verdict.TAMPERED, detail)
     return _step(subject, Verdict.VALID, f"{mrv_id} is entry {proof['index']} of the registry's log, with this hash")
+
+
+def _commitment(data: bytes) -> Digest | None:
+    """Return the hash that is anchored of a record, or None where it is none."""
+    try:
+        return read_record(data, what="the registry's record")[1]
+    except FormatError:
+        return None
 
 
 def _step(subject: str, verdict: Verdict, detail: str) -> AuditStep:

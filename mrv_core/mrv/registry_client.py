@@ -45,7 +45,7 @@ class RegistryClient:
     def __init__(self, url: str, environment: Mapping[str, str] | None = None) -> None:
         token = (os.environ if environment is None else environment).get(TOKEN_VARIABLE)
         try:
-            self._transport = HttpTransport(url, timeout_s=_TIMEOUT_S, max_bytes=_MAX_REPLY_BYTES, token=token)
+            self._transport = HttpTransport(url, timeout_s=_TIMEOUT_S, max_bytes=MAX_RECORD_BYTES, token=token)
         except FormatError as error:
             raise ConfigurationError(f"registry_url: {error.message}", hint=error.hint) from error
 
@@ -68,15 +68,22 @@ class RegistryClient:
         Raises:
             BackendError: it could not be asked, or does not answer the question.
         """
+        data = self.fetch_bytes(path)
+        if data is None:
+            return None
+        try:
+            return parse_json(data, what="the registry's answer", max_bytes=_MAX_REPLY_BYTES)
+        except FormatError as error:
+            raise BackendError(error.message) from error
+
+    def fetch_bytes(self, path: str) -> bytes | None:
+        """Return the bytes of a path under the API, or None where the registry has no such thing. Raises as `fetch`."""
         response = self._transport.request("GET", f"/api/v1/{path}")
         if response.status == _NOT_FOUND:
             return None
         if response.status not in _DONE:
             raise self._denial(response)
-        try:
-            return parse_json(response.body, what="the registry's answer", max_bytes=_MAX_REPLY_BYTES)
-        except FormatError as error:
-            raise BackendError(error.message) from error
+        return response.body
 
     def submit_record(self, path: Path) -> None:
         """Submit a record, and what lies beside it: its samples and its receipts. Doing it again is harmless.

@@ -254,6 +254,33 @@ def test_a_record_that_is_hidden_or_another(place: tuple[Auditor, Service]) -> N
         assert verdicts(auditor.audit(auditor.file(other), expect=1)) == ["VALID", "TAMPERED"]
 
 
+@pytest.mark.parametrize("changed", [b"{}", b"\xff", None])
+def test_a_record_that_is_given_out_otherwise(place: tuple[Auditor, Service], changed: bytes | None) -> None:
+    """The log has it, and the registry gives out something else; the head that was kept stays."""
+    auditor, service = place
+    made = submit(service, 2)
+    with auditor.served():
+        auditor.audit()
+        submit(service, 1)
+        content = changed or made[1].to_bytes()  # another record's, which is one by itself
+        with service.database.write() as connection:
+            mine = tables.records.c.mrv_id == made[0].mrv_id
+            connection.execute(update(tables.records).where(mine).values(content=content))
+        assert verdicts(auditor.audit(auditor.file(made[0]), expect=1)) == ["VALID", "TAMPERED"]
+    assert auditor.kept() == 2
+
+
+def test_a_head_that_cannot_be_kept_hides_no_verdict(place: tuple[Auditor, Service]) -> None:
+    auditor, service = place
+    submit(service, 1)
+    auditor.folder = auditor.folder / "nowhere"
+    unknown = service.settings.base_dir.parent / "unknown.json"
+    unknown.write_bytes(record().to_bytes())
+    with auditor.served():
+        report = auditor.audit(unknown, expect=5)
+    assert verdicts(report) == ["VALID", "NOT_FOUND", "UNREACHABLE"]
+
+
 def test_a_registry_that_cannot_be_asked(place: tuple[Auditor, Service]) -> None:
     auditor, service = place
     (made,) = submit(service, 1)

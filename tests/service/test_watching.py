@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -415,6 +416,32 @@ def test_a_receipt_that_is_lost_is_missed(tmp_path: Path, ear: Ear) -> None:
         assert ear.begun == [(made.mrv_id, "NOT_FOUND")]
         assert "its receipt of other" in watch.verdict(made.mrv_id)["summary"]
     service.close()
+
+
+def test_no_room_for_looking_is_no_loss(
+    watch: Watch, ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made,) = watch.anchored()
+    watch.turn()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    watch.turn(DAY)
+    assert watch.verdict(made.mrv_id)["verdict"] == "UNREACHABLE"
+    assert ear.begun == []
+
+
+def test_what_was_found_while_nobody_heard_is_told_as_it_was(watch: Watch, ear: Ear, tmp_path: Path) -> None:
+    (made,) = watch.anchored()
+    watch.turn()
+    edit(watch.service, made.mrv_id, b'"batch_size":128', b'"batch_size":129')
+    ear.is_deaf = True
+    with pytest.raises(BackendError):
+        watch.turn(DAY)
+    edit(watch.service, made.mrv_id, b'"batch_size":129', b'"batch_size":128')
+    ear.is_deaf = False
+    with BlockchainManager(ELSEWHERE, base_dir=tmp_path / "elsewhere") as other:
+        watch.turn(DAY, watch.another("away", [ear], other))
+    assert watch.verdict(made.mrv_id)["verdict"] == "UNREACHABLE"
+    assert ear.begun == [(made.mrv_id, "TAMPERED")]
 
 
 def test_what_was_never_valid_is_an_alarm_after_two_turns(watch: Watch, ear: Ear, tmp_path: Path) -> None:

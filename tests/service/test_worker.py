@@ -142,6 +142,19 @@ def test_nobody_hides_what_a_worker_anchored(service: Service, manager: Blockcha
     assert RecordReceipts.from_bytes(service.get(path).content, what="receipts") == now
 
 
+def test_receipts_that_come_between_batch_and_anchor_are_refused(service: Service, manager: BlockchainManager) -> None:
+    """Taken, they would stand in the way of the batch's as soon as it is anchored."""
+    (made,) = submit(service, 1)
+    one = worker(service, manager, Pace(1, 0))
+    assert one.make_batch() is not None
+    outcome = manager.anchor(made.hash, {"mrv_id": made.mrv_id})["log"]
+    assert outcome.receipt is not None
+    alone = RecordReceipts(mrv_id=made.mrv_id, commitment=made.hash, receipts={"mylog": outcome.receipt})
+    assert service.put(f"records/{made.mrv_id}/receipts", alone.to_bytes()).status_code == 409
+    assert one.anchor_batch() is not None
+    assert service.get(f"records/{made.mrv_id}").json()["networks"] == ["log"]
+
+
 def test_several_workers_share_the_work(service: Service, manager: BlockchainManager, tmp_path: Path) -> None:
     made = submit(service, 40)
     workers = [worker(service, manager, Pace(5, 0), name=f"w{number}") for number in range(4)]
