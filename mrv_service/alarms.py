@@ -111,9 +111,8 @@ class Webhook:
     column = "posted"
 
     def __init__(self, url: str) -> None:
-        self._path = (
-            "/" if urlsplit(url).path.endswith("/") else ""
-        )  # which the transport takes for no part of the path
+        # The transport takes a slash at the end for no part of the path.
+        self._path = "/" if urlsplit(url).path.endswith("/") else ""
         try:
             self._transport = HttpTransport(url, timeout_s=_TIMEOUT_S, max_bytes=_MAX_REPLY_BYTES)
         except FormatError as error:

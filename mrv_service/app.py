@@ -39,6 +39,7 @@ def create_app(settings: ServiceSettings, registry: Registry | None = None) -> F
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         database.upgrade()
+        app.state.log.enter_missing()
         # Each needs a connection: more of them would wait for one, and keep the others from working.
         current_default_thread_limiter().total_tokens = CONNECTIONS
         yield

@@ -12,20 +12,22 @@ import threading
 from http import HTTPStatus
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, literal, select, update
 
+from mrv_core.errors import StorageError
 from mrv_core.hashing import Digest
-from mrv_core.merkle import LogTree
+from mrv_core.merkle import LogTree, leaf_hash
 from mrv_core.models import DigestField, Model
 from mrv_core.mrv.registry_audit import log_entry
 from mrv_service.database import Database
 from mrv_service.problems import ProblemError
-from mrv_service.tables import log_entries
+from mrv_service.tables import bundles, log_entries, records
 from mrv_service.verifications import Kind
 
 _LOCK: Final = 0x6D7277
 """Ours, for one order at a time on PostgreSQL."""
 _ENTER: Final = insert(log_entries)
+_SETTLED: Final = select(log_entries).order_by(log_entries.c.position)
 _WAITING: Final = select(log_entries.c.id).where(log_entries.c.position.is_(None)).order_by(log_entries.c.id)
 
 
@@ -84,6 +86,17 @@ class RegistryLog:
         self._database = database
         self._tree = LogTree()
         self._lock = threading.Lock()
+
+    def enter_missing(self) -> None:
+        """Enter what a server of an earlier version accepted after the log was made, beside or before this one."""
+        with self._database.write() as connection:
+            for kind, name, hash in (
+                (Kind.RECORD, records.c.mrv_id, records.c.hash),
+                (Kind.BUNDLE, bundles.c.hash, bundles.c.hash),
+            ):
+                known = exists().where(log_entries.c.kind == kind, log_entries.c.name == name)
+                rows = select(literal(str(kind)), name, hash).where(~known).order_by(name.table.c.id)
+                connection.execute(insert(log_entries).from_select(["kind", "name", "hash"], rows))
 
     def head(self) -> LogHead:
         """Return the head of the log with everything that was accepted before."""
@@ -145,11 +158,28 @@ class RegistryLog:
                 )
 
     def _load(self) -> None:
-        """Take what was settled, here or in another process, into the tree."""
+        """Take what was settled, here or in another process, into the tree.
+
+        A database that was rolled back below this process is noticed by the last entry; the tree is built anew then.
+        """
+        last = self._tree.size - 1
+        found = self._entries(max(last, 0))
+        if last >= 0:
+            if not found or leaf_hash(found[0]) != self._tree.leaf(last):
+                self._tree = LogTree()
+                found = self._entries(0)
+            else:
+                found = found[1:]
+        self._tree.extend(found)
+
+    def _entries(self, first: int) -> list[bytes]:
+        """Return the entries from a place on.
+
+        Raises:
+            StorageError: a place has none.
+        """
         with self._database.read() as connection:
-            rows = connection.execute(
-                select(log_entries.c.kind, log_entries.c.name, log_entries.c.hash)
-                .where(log_entries.c.position >= self._tree.size)
-                .order_by(log_entries.c.position)
-            ).all()
-        self._tree.extend([log_entry(kind, name, hash) for kind, name, hash in rows])
+            rows = connection.execute(_SETTLED.where(log_entries.c.position >= first)).all()
+        if [row.position for row in rows] != list(range(first, first + len(rows))):
+            raise StorageError("the registry's database: its log has a gap", hint="restore a backup")
+        return [log_entry(row.kind, row.name, row.hash) for row in rows]

@@ -324,6 +324,10 @@ class Records:
         if given.batch is not None:
             given.batch.verify(commitment, given.anchored)
         for network, receipt in sorted(given.receipts.items()):
+            if receipt.driver not in self._registry.names():  # it would stand there, and nobody here could verify it
+                raise ProblemError(
+                    HTTPStatus.UNPROCESSABLE_ENTITY, f"receipt of {network}: its driver is not known here"
+                )
             check = examine_receipt(self._registry, network, receipt, given.anchored, TrustedFacts())
             named = check.facts.get("mrv_id", row.mrv_id)
             if check.verdict is Verdict.TAMPERED or named != row.mrv_id:
@@ -426,7 +430,10 @@ def _merged(before: RecordReceipts, given: RecordReceipts) -> RecordReceipts:
     merged = dict(before.receipts)
     for network, receipt in given.receipts.items():
         old = merged.get(network)
-        if old is None or _STATE_ORDER.index(receipt.state) >= _STATE_ORDER.index(old.state):
+        is_later = old is not None and _STATE_ORDER.index(receipt.state) >= _STATE_ORDER.index(old.state)
+        if old is None or (
+            is_later and old.state is not ReceiptState.FINAL
+        ):  # what is final is not for others to replace
             merged[network] = receipt
     return before.model_copy(update={"receipts": merged})
 

@@ -7,6 +7,8 @@ unchanged and in the same order. Two people compare their heads to see that they
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -14,7 +16,7 @@ from urllib.parse import quote
 
 from mrv_core.canonical import canonical_bytes, parse_json
 from mrv_core.errors import BackendError, ConfigurationError, FormatError, StorageError, VerificationError
-from mrv_core.files import read_limited, write_atomic
+from mrv_core.files import read_limited, storage_error, write_atomic
 from mrv_core.hashing import Digest
 from mrv_core.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
 from mrv_core.models import DigestField, Model, TimeField, Verdict, utc_now
@@ -113,10 +115,13 @@ def read_head(path: Path) -> RegistryHead | None:
         StorageError: unreadable.
         FormatError: not such a file.
     """
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return None
     data = read_limited(path, MAX_HEAD_BYTES)
-    return RegistryHead.from_json(parse_json(data, what=str(path), max_bytes=MAX_HEAD_BYTES), what=str(path))
+    head = RegistryHead.from_json(parse_json(data, what=str(path), max_bytes=MAX_HEAD_BYTES), what=str(path))
+    if not _fits(head):
+        raise FormatError(f"{path}: its size and root do not fit each other")
+    return head
 
 
 def audit(registry: Asks, kept: Path, records: Sequence[Path]) -> AuditReport:
@@ -145,10 +150,30 @@ def audit(registry: Asks, kept: Path, records: Sequence[Path]) -> AuditReport:
     steps = [_find(registry, head, path, record.mrv_id, commitment) for path, record, commitment in known]
     if all(step.verdict is not Verdict.TAMPERED for step in steps):
         try:
-            write_atomic(kept, head.to_bytes())
-        except StorageError as error:  # what was found is said all the same
+            _keep(kept, before, head)
+        except (FormatError, StorageError) as error:  # what was found is said all the same
             steps.append(_step(str(kept), Verdict.UNREACHABLE, f"the head could not be kept: {error.message}"))
     return _report(head, before, [_step(_LOG, Verdict.VALID, log), *steps])
+
+
+def _keep(path: Path, before: RegistryHead | None, head: RegistryHead) -> None:
+    """Write a head in the place of the one that it was compared with, which another audit may have replaced meanwhile.
+
+    Raises:
+        StorageError: it was replaced, or the file cannot be written.
+        FormatError: something else was written there.
+    """
+    try:
+        folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise storage_error("write", path, error) from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # ends with the descriptor
+        if read_head(path) != before:
+            raise StorageError("another audit kept a head at the same time", hint="run it again")
+        write_atomic(path, head.to_bytes())
+    finally:
+        os.close(folder)
 
 
 def _report(head: RegistryHead | None, before: RegistryHead | None, steps: Sequence[AuditStep]) -> AuditReport:
@@ -158,9 +183,15 @@ def _report(head: RegistryHead | None, before: RegistryHead | None, steps: Seque
 def _head(registry: Asks) -> RegistryHead:
     shown = _member(registry.fetch("log"), {"size": int, "root": str})
     head = RegistryHead(registry=registry.name, size=shown["size"], root=_sha256(shown["root"]), seen_at=utc_now())
-    if (head.size == 0) is not (head.root.value == EMPTY_ROOT) or head.size < 0:
+    if not _fits(head):
         raise BackendError("the registry's answer is none of a log", hint="size and root do not fit each other")
     return head
+
+
+def _fits(head: RegistryHead) -> bool:
+    """Tell whether there can be a log of this size and root."""
+    is_empty = head.root.value == EMPTY_ROOT
+    return head.root.algorithm == "sha256" and (head.size == 0 if is_empty else head.size > 0)
 
 
 def _grown(registry: Asks, head: RegistryHead, before: RegistryHead | None) -> str:

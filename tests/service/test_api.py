@@ -20,6 +20,7 @@ from sqlalchemy import select
 
 from mrv_core.config import load_config
 from mrv_core.manager import BlockchainManager
+from mrv_core.models import utc_now
 from mrv_core.mrv.record import generate_mrv_id
 from mrv_core.mrv.storage import RecordReceipts
 from mrv_core.registry import Registry
@@ -250,6 +251,11 @@ def test_receipts_are_checked_and_added_up(service: Service, anchored: tuple[Any
     forged = receipt.model_copy(update={"evidence": {**receipt.evidence, "index": 99}})
     wrong = held.model_copy(update={"receipts": {"log": forged}})
     assert "receipt of log" in problem(service.put(path, wrong.to_bytes()), 422)["detail"]
+    unknown = held.model_copy(update={"receipts": {"log": receipt.model_copy(update={"driver": "nonesuch"})}})
+    assert "driver is not known" in problem(service.put(path, unknown.to_bytes()), 422)["detail"]
+    later = held.model_copy(update={"receipts": {"log": receipt.model_copy(update={"submitted_at": utc_now()})}})
+    service.put(path, later.to_bytes())
+    assert service.get(path).content == held.to_bytes(), "what is final stays"
     problem(service.put(path, b"{}"), 422)
     for name in ("l\0g", "log\nethereum"):
         wrong = held.model_copy(update={"receipts": {name: receipt}})

@@ -19,8 +19,10 @@ from sqlalchemy import delete, update
 
 from mrv_core.hashing import Digest
 from mrv_core.merkle import leaf_hash, tree_root, verify_consistency, verify_inclusion
+from mrv_core.mrv import registry_audit
 from mrv_core.mrv.record import MrvRecord
 from mrv_core.mrv.registry_audit import log_entry, read_head
+from mrv_core.mrv.registry_client import RegistryClient
 from mrv_service import tables
 
 from .conftest import Service, record
@@ -127,6 +129,37 @@ def test_the_log_only_grows_while_many_write(new_service: Callable[..., Service]
             path = path_of(services[0].get(f"log/consistency?first={previous[0]}&second={size}"))
             verify_consistency(previous[0], size, previous[1], root, path)
         previous = size, root
+
+
+def test_a_database_rolled_back_below_a_server_is_noticed(service: Service) -> None:
+    made = submit(service, 3)
+    head_of(service)
+    with service.database.write() as connection:
+        connection.execute(delete(tables.log_entries).where(tables.log_entries.c.position >= 1))
+    (new,) = submit(service, 1)
+    size, root = head_of(service)
+    entries = [log_entry("record", each.mrv_id, each.hash.hex) for each in (made[0], new)]
+    assert (size, root) == (2, tree_root(entries))
+
+
+def test_a_log_with_a_gap_is_said(new_service: Callable[..., Service]) -> None:
+    service = new_service()
+    submit(service, 3)
+    head_of(service)
+    with service.database.write() as connection:
+        connection.execute(delete(tables.log_entries).where(tables.log_entries.c.position == 1))
+        connection.execute(delete(tables.records))
+    answer = new_service().get("log")
+    assert (answer.status_code, "gap" in answer.text) == (503, True)
+
+
+def test_what_an_earlier_version_accepted_is_entered_at_the_next_start(new_service: Callable[..., Service]) -> None:
+    service = new_service()
+    submit(service, 2)
+    service.client.post("/api/v1/bundles", content=BUNDLE, headers=service.writer)
+    with service.database.write() as connection:
+        connection.execute(delete(tables.log_entries))
+    assert head_of(new_service())[0] == 3
 
 
 # --- mrv audit --------------------------------------------------------------------------------------------------------
@@ -301,5 +334,33 @@ def test_the_head_of_another_registry_is_usage(place: tuple[Auditor, Service]) -
         known = json.loads(auditor.head.read_text())
         auditor.head.write_text(json.dumps({**known, "registry": "https://other.example"}, sort_keys=True))
         assert "head of https://other.example" in auditor.audit(expect=2)["error"]["message"]
-        auditor.head.write_text("{}")
-        auditor.audit(expect=2)
+        spoilt = (
+            "{}",
+            json.dumps({**known, "size": -3}, sort_keys=True),
+            json.dumps({**known, "size": 7}, sort_keys=True),
+        )
+        for text in spoilt:
+            auditor.head.write_text(text)
+            auditor.audit(expect=2)
+
+
+def test_an_audit_puts_no_older_head_back(place: tuple[Auditor, Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once on one file: the one that saw less does not replace what the other kept."""
+    auditor, service = place
+    submit(service, 1)
+    with auditor.served() as url:
+        auditor.audit()
+        submit(service, 1)
+        (made,) = submit(service, 1)
+        path = auditor.file(made)
+        read = registry_audit.read_record_file
+
+        def meanwhile(file: Path) -> bytes:
+            auditor.audit()
+            return read(file)
+
+        monkeypatch.setattr(registry_audit, "read_record_file", meanwhile)
+        with RegistryClient(url) as client:
+            report = registry_audit.audit(client, auditor.head, [path])
+    assert [step.verdict for step in report.steps] == ["VALID", "VALID", "UNREACHABLE"]
+    assert auditor.kept() == 3
