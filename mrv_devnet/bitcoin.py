@@ -78,9 +78,13 @@ class BitcoinNode(Node):
             self.rpc("createwallet", name, False, False, "", False, True, True)
 
     def mine(self, blocks: int = 1, wallet: str = "miner") -> list[str]:
-        """Mine blocks, paid to a wallet; return their hashes, the oldest first. They survive a kill."""
+        """Mine blocks, paid to a wallet; return their hashes, the oldest first. They survive a kill.
+
+        Every loaded wallet knows them then: wallets hear of blocks from a queue, and `send` does not wait for it.
+        """
         address = self.wallet_rpc(wallet, "getnewaddress")
         hashes: list[str] = self.rpc("generatetoaddress", blocks, address)
+        self.rpc("syncwithvalidationinterfacequeue")
         self.flush()
         return hashes
 
