@@ -38,19 +38,22 @@ def alarm_of(
     *,
     on: Verdict | None,
     valid_at: datetime | None,
+    failing_since: datetime,
     enrolled_at: datetime | None,
     every: timedelta,
 ) -> Verdict | None:
     """Return the verdict that is cause for alarm, or None.
 
     Something wrong always is. Something that cannot be found is where it was VALID before. Whatever else is not VALID
-    is where it was not for longer than two turns: a network that is away for an hour is none. Only VALID ends an alarm.
+    is where it was not for longer than two turns, and no check of more than one turn found it VALID: a network that is
+    away for an hour is none, nor is it in the first hour after a watcher was off for a week. Only VALID ends an alarm.
 
     Args:
         verdict: What was found.
         now: When.
         on: The alarm that is on, or None.
         valid_at: When the verdict was VALID last, or None.
+        failing_since: When the first of the checks was that found something else, without one that is VALID between.
         enrolled_at: Since when it has its turns; None for what nobody anchored.
         every: Between two turns.
     """
@@ -61,7 +64,7 @@ def alarm_of(
     if on is not None:
         return on
     since = valid_at or enrolled_at
-    return verdict if since is not None and now - since > 2 * every else None
+    return verdict if since is not None and now - since > 2 * every and now - failing_since > every else None
 
 
 class Teller(Protocol):

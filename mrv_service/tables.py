@@ -147,6 +147,7 @@ verifications: Final = Table(
     Column("summary", Text),
     Column("report", LargeBinary),
     Column("valid_at", String(32)),
+    Column("failing_since", String(32)),
     Column("enrolled_at", String(32)),
     Column("held", Text),
     Column("alarm", String(16)),
@@ -157,9 +158,10 @@ verifications: Final = Table(
 )
 """The newest verification of each record and bundle. Without a foreign key: one that is deleted by hand is missed.
 
-`requested_at` is set while a client waits for one, `enrolled_at` once it has its turns, `valid_at` is when it was VALID
-last, and `held` what was there then. `alarm` is the verdict that somebody should hear of, or null; `logged` and
-`posted` are those that the log and the webhook were told last.
+`requested_at` is set while a client waits for one, `enrolled_at` once it has its turns, `valid_at` is when it was
+VALID last, `failing_since` when the first check after that was, and `held` what was there then. `alarm` is the
+verdict that somebody should hear of, or null; `logged` and `posted` are those that the log and the webhook were told
+last.
 """
 
 tokens: Final = Table(

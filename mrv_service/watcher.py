@@ -168,11 +168,13 @@ class Watcher:
             is_valid = found.verdict is Verdict.VALID
             is_asked_again = row.requested_at != claimed.requested_at
             wait = min(_SOON, self._every) if found.verdict in _OPEN else self._every
+            failing_since = _time(row.failing_since) or now
             alarm = alarm_of(
                 found.verdict,
                 now,
                 on=_verdict(row.alarm),
                 valid_at=now if is_valid else _time(row.valid_at),
+                failing_since=failing_since,
                 enrolled_at=_time(row.enrolled_at),
                 every=self._every,
             )
@@ -188,6 +190,7 @@ class Watcher:
                     summary=found.summary,
                     report=found.report,
                     valid_at=format_time(now) if is_valid else row.valid_at,
+                    failing_since=None if is_valid else format_time(failing_since),
                     held="\n".join(sorted(found.held or ())) if is_valid else row.held,
                     alarm=alarm,
                 )

@@ -377,7 +377,9 @@ def test_receipts_edited_by_hand_though_the_journal_has_them(watch: Watch, ear: 
         "UPDATE batches SET receipts = '[1]'",
         "UPDATE batches SET networks = 'log\nother'",
         "UPDATE verifications SET kind = 'aaa'",
-        "UPDATE verifications SET valid_at = 'x', held = 'what was never there', enrolled_at = '2001-01-01T00:00:00Z'",
+        "UPDATE verifications SET failing_since = 'x', held = 'what was never there'",
+        "UPDATE verifications SET valid_at = 'x', held = 'what was never there', enrolled_at = '2001-01-01T00:00:00Z', "
+        "failing_since = '2001-01-01T00:00:00Z'",
         "DELETE FROM samples",
     ],
 )
@@ -453,6 +455,20 @@ def test_what_was_never_valid_is_an_alarm_after_two_turns(watch: Watch, ear: Ear
         watch.turn(2 * DAY, away)
         assert ear.begun == []
         watch.turn(DAY, away)
+        assert ear.begun == [(made.mrv_id, "UNREACHABLE")]
+
+
+def test_one_failed_check_after_a_pause_is_no_alarm(watch: Watch, ear: Ear, tmp_path: Path) -> None:
+    """A watcher that was off for a month, and starts while a network is away, calls nobody at once."""
+    (made,) = watch.anchored()
+    watch.turn()
+    with BlockchainManager(ELSEWHERE, base_dir=tmp_path / "elsewhere") as other:
+        away = watch.another("away", [ear], other)
+        watch.turn(30 * DAY, away)
+        assert watch.verdict(made.mrv_id)["verdict"] == "UNREACHABLE"
+        watch.turn(DAY, away)
+        assert ear.begun == []
+        watch.turn(timedelta(minutes=15), away)
         assert ear.begun == [(made.mrv_id, "UNREACHABLE")]
 
 
@@ -536,36 +552,45 @@ def test_a_request_while_it_is_verified_is_not_lost(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "on", "valid_before", "enrolled_before", "alarm"),
+    ("verdict", "on", "valid_before", "failing_for", "enrolled_before", "alarm"),
     [
-        (Verdict.VALID, None, timedelta(0), DAY, None),
-        (Verdict.VALID, Verdict.TAMPERED, timedelta(0), DAY, None),
-        (Verdict.TAMPERED, None, None, None, Verdict.TAMPERED),
-        (Verdict.DISAGREE, None, None, None, Verdict.DISAGREE),
-        (Verdict.NOT_FOUND, None, None, None, None),
-        (Verdict.NOT_FOUND, None, None, 2 * DAY, None),
-        (Verdict.NOT_FOUND, None, None, 2 * DAY + SECOND, Verdict.NOT_FOUND),
-        (Verdict.NOT_FOUND, None, DAY, DAY, Verdict.NOT_FOUND),
-        (Verdict.NOT_FOUND, Verdict.TAMPERED, None, DAY, Verdict.NOT_FOUND),
-        (Verdict.UNREACHABLE, None, None, None, None),
-        (Verdict.UNREACHABLE, None, 2 * DAY, 9 * DAY, None),
-        (Verdict.UNREACHABLE, None, 2 * DAY + SECOND, 9 * DAY, Verdict.UNREACHABLE),
-        (Verdict.UNREACHABLE, Verdict.TAMPERED, DAY, DAY, Verdict.TAMPERED),
-        (Verdict.PENDING, None, DAY, DAY, None),
-        (Verdict.PENDING, None, 3 * DAY, 9 * DAY, Verdict.PENDING),
-        (Verdict.PENDING, Verdict.NOT_FOUND, DAY, DAY, Verdict.NOT_FOUND),
+        (Verdict.VALID, None, timedelta(0), timedelta(0), DAY, None),
+        (Verdict.VALID, Verdict.TAMPERED, timedelta(0), timedelta(0), DAY, None),
+        (Verdict.TAMPERED, None, None, timedelta(0), None, Verdict.TAMPERED),
+        (Verdict.DISAGREE, None, None, timedelta(0), None, Verdict.DISAGREE),
+        (Verdict.NOT_FOUND, None, None, 9 * DAY, None, None),
+        (Verdict.NOT_FOUND, None, None, 2 * DAY, 2 * DAY, None),
+        (Verdict.NOT_FOUND, None, None, 2 * DAY + SECOND, 2 * DAY + SECOND, Verdict.NOT_FOUND),
+        (Verdict.NOT_FOUND, None, None, 9 * DAY, 2 * DAY, None),
+        (Verdict.NOT_FOUND, None, None, DAY, 9 * DAY, None),
+        (Verdict.NOT_FOUND, None, DAY, timedelta(0), DAY, Verdict.NOT_FOUND),
+        (Verdict.NOT_FOUND, Verdict.TAMPERED, None, DAY, DAY, Verdict.NOT_FOUND),
+        (Verdict.UNREACHABLE, None, None, 9 * DAY, None, None),
+        (Verdict.UNREACHABLE, None, 2 * DAY, 2 * DAY, 9 * DAY, None),
+        (Verdict.UNREACHABLE, None, 9 * DAY, timedelta(0), 9 * DAY, None),
+        (Verdict.UNREACHABLE, None, 9 * DAY, DAY, 9 * DAY, None),
+        (Verdict.UNREACHABLE, None, 9 * DAY, DAY + SECOND, 9 * DAY, Verdict.UNREACHABLE),
+        (Verdict.UNREACHABLE, None, 2 * DAY + SECOND, DAY + SECOND, None, Verdict.UNREACHABLE),
+        (Verdict.UNREACHABLE, Verdict.TAMPERED, DAY, timedelta(0), DAY, Verdict.TAMPERED),
+        (Verdict.PENDING, None, DAY, timedelta(0), DAY, None),
+        (Verdict.PENDING, None, 9 * DAY, 3 * DAY, 9 * DAY, Verdict.PENDING),
+        (Verdict.PENDING, Verdict.NOT_FOUND, DAY, timedelta(0), DAY, Verdict.NOT_FOUND),
     ],
 )
 def test_what_is_cause_for_alarm(
     verdict: Verdict,
     on: Verdict | None,
     valid_before: timedelta | None,
+    failing_for: timedelta,
     enrolled_before: timedelta | None,
     alarm: Verdict | None,
 ) -> None:
     now = utc_now()
     valid_at, enrolled_at = (None if each is None else now - each for each in (valid_before, enrolled_before))
-    assert alarm_of(verdict, now, on=on, valid_at=valid_at, enrolled_at=enrolled_at, every=DAY) == alarm
+    found = alarm_of(
+        verdict, now, on=on, valid_at=valid_at, failing_since=now - failing_for, enrolled_at=enrolled_at, every=DAY
+    )
+    assert found == alarm
 
 
 # --- the webhook and the command line ---------------------------------------------------------------------------------

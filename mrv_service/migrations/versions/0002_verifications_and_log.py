@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("summary", sa.Text(), nullable=True),
         sa.Column("report", sa.LargeBinary(), nullable=True),
         sa.Column("valid_at", sa.String(length=32), nullable=True),
+        sa.Column("failing_since", sa.String(length=32), nullable=True),
         sa.Column("enrolled_at", sa.String(length=32), nullable=True),
         sa.Column("held", sa.Text(), nullable=True),
         sa.Column("alarm", sa.String(length=16), nullable=True),
