@@ -2,6 +2,7 @@
 """Load on a registry over HTTP: at a rate that does not wait for answers, or as fast as some connections can."""
 
 import asyncio
+import gc
 import itertools
 import time
 import uuid
@@ -146,4 +147,5 @@ def _quantile(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))]
 
 
+gc.disable()  # its pauses would be counted as the server's
 serve({"prepare": prepare, "paced": paced, "flat_out": flat_out, "submit": submit})
