@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`mrv audit`: whether a registry shows an old state of itself, hides something, or changed what it showed."""
+"""`mrv audit`: whether a registry's log only grows, and whether it gives out the records that are named."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Examples:
   mrv audit --registry https://mrv.lab.example --head lab.head.json mrv_data/MRV-1f0c.json
 
 \b
-The first time it keeps the head of the registry's log; from then on the registry must prove that all of it is still
-there. Run it from a scheduler, and compare the file with somebody else's. A private registry wants a token in
-MRV_REGISTRY_TOKEN.
+The first time it keeps the head of the registry's log; from then on the registry must prove that every entry is
+still in it. Only the records that are named are asked for. Run it from a scheduler, and compare the file with
+somebody else's. A private registry wants a token in MRV_REGISTRY_TOKEN.
 Exit status: 0 valid; 1 the registry lost or changed something; 2 usage; 4 it could not be asked; 5 a record is missing.
 """
 
@@ -41,7 +41,7 @@ def audit(
     head: HeadOption = Path("registry-head.json"),
     as_json: JsonOption = False,
 ) -> None:
-    """Check that a registry still has everything that it showed before, and these records."""
+    """Check that a registry's log still has every entry that it showed before, and that it gives out these records."""
     from mrv_cli.exit_codes import OF_VERDICT
     from mrv_core.mrv import registry_audit
     from mrv_core.mrv.registry_client import RegistryClient

@@ -100,7 +100,7 @@ app.command(short_help="Anchor the records of a registry in batches.", epilog=wo
 app.command(short_help="Verify what a registry holds, and raise alarms.", epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.add_typer(tokens.token_app, name="token")
 app.command(short_help="Submit records and bundles to a registry.", epilog=submit.SUBMIT_EXAMPLES)(submit.submit)
-app.command(short_help="Check that a registry lost and hides nothing.", epilog=audit.AUDIT_EXAMPLES)(audit.audit)
+app.command(short_help="Check that a registry's log only grows.", epilog=audit.AUDIT_EXAMPLES)(audit.audit)
 
 
 def _print_version(wanted: bool) -> None:

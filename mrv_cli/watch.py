@@ -60,9 +60,7 @@ def watch(
         made = Watcher(database, manager, registry, process_name(), timedelta(hours=every_h), tellers)
         note(f"verifying on {', '.join(manager.config.require_networks(None))}")
         if once:
-            while not stop.is_set() and made.step():
-                pass
-            made.tell()
+            made.run_once(stop)
         else:
             made.run(stop, _PAUSE_S)
     alarms = Verifications(database).alarms()

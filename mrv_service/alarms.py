@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from html import escape
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -125,7 +126,8 @@ class Webhook:
         """See `Teller.tell`."""
         lines = [f"{each['kind']} {each['name']} is {each['verdict']}: {each['summary']}" for each in begun]
         lines += [f"{each['kind']} {each['name']} is {each['verdict']}, and no alarm any more" for each in ended]
-        document = {"format": "mrv-alarms/1", "text": "\n".join(lines), "begun": list(begun), "ended": list(ended)}
+        text = escape("\n".join(lines), quote=False)  # an id such as <!channel> would call everybody
+        document = {"format": "mrv-alarms/1", "text": text, "begun": list(begun), "ended": list(ended)}
         body, headers = canonical_bytes(document), {"Content-Type": "application/json"}
         response = self._transport.request("POST", self._path, body=body, headers=headers)
         if not 200 <= response.status < 300:
@@ -178,8 +180,9 @@ def _tell_some(database: Database, teller: Teller) -> bool:
 
 
 def _fact(row: Any) -> dict[str, Any]:
-    """Return what is told: the alarm, which can be of an earlier check than the newest verdict."""
+    """Return what is told: the alarm, or that it ended, either of which can be of an earlier check than the newest."""
     facts = {name: getattr(row, name) for name in ("kind", "name", "verdict", "summary", "checked_at", "valid_at")}
-    if row.alarm in (None, row.verdict):
+    told = row.alarm or str(Verdict.VALID)  # which alone ends an alarm
+    if told == row.verdict:
         return facts
-    return {**facts, "verdict": row.alarm, "summary": f"found earlier; now {row.verdict}: {row.summary}"}
+    return {**facts, "verdict": told, "summary": f"found earlier; now {row.verdict}: {row.summary}"}

@@ -34,9 +34,10 @@ class IdempotencyKeys:
         self._database = database
 
     def location(self, token: str, key: str | None, request: bytes, make: Callable[[], str]) -> str:
-        """Return where what a request made is; make it where the key is new, or there is none.
+        """Make what a request asks for, and return where it is; under a known key it must be the same request.
 
-        Making twice is harmless here, where the same bytes are one record. So the key is kept after it.
+        Making twice is harmless here, where the same bytes are one record. So the key is kept after it, and what was
+        lost since comes back.
 
         Args:
             token: Id of the token, whose keys are its own.
@@ -54,10 +55,10 @@ class IdempotencyKeys:
                 HTTPStatus.BAD_REQUEST, "Idempotency-Key: 1 to 200 printable ASCII characters without spaces"
             )
         digest = hashlib.sha256(request).hexdigest()
-        known = self._known(token, key, digest)
-        if known is not None:
-            return known
+        is_known = self._is_known(token, key, digest)
         location = make()
+        if is_known:
+            return location
         row = {
             "token": token,
             "key": key,
@@ -69,21 +70,20 @@ class IdempotencyKeys:
             with self._database.write() as connection:
                 connection.execute(insert(idempotency_keys).values(row))
         except IntegrityError:  # another request with the same key was quicker
-            return self._known(token, key, digest) or location
+            self._is_known(token, key, digest)
         return location
 
-    def _known(self, token: str, key: str, digest: str) -> str | None:
+    def _is_known(self, token: str, key: str, digest: str) -> bool:
         with self._database.read() as connection:
             row = connection.execute(
                 select(idempotency_keys).where(idempotency_keys.c.token == token, idempotency_keys.c.key == key)
             ).one_or_none()
         if row is None:
-            return None
+            return False
         if row.request_hash != digest:
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "Idempotency-Key: it was used for another request",
                 hint="take a new one",
             )
-        location: str = row.location
-        return location
+        return True

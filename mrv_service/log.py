@@ -9,10 +9,13 @@ not wait for it.
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, String, bindparam, exists, func, insert, literal, select, update
 
 from mrv_core.errors import StorageError
 from mrv_core.hashing import Digest
@@ -26,7 +29,14 @@ from mrv_service.verifications import Kind
 
 _LOCK: Final = 0x6D7277
 """Ours, for one order at a time on PostgreSQL."""
-_ENTER: Final = insert(log_entries)
+_WHOLE_S: Final = 600.0
+"""Seconds after which the whole log is read anew: somebody may have changed it below this process."""
+_COLUMNS: Final = ("kind", "name", "hash")
+_GIVEN: Final = [bindparam(name, type_=String()) for name in _COLUMNS]
+_ENTER: Final = insert(log_entries).from_select(
+    _COLUMNS,
+    select(*_GIVEN).where(~exists().where(*(log_entries.c[given.key] == given for given in _GIVEN))),
+)
 _SETTLED: Final = select(log_entries).order_by(log_entries.c.position)
 _WAITING: Final = select(log_entries.c.id).where(log_entries.c.position.is_(None)).order_by(log_entries.c.id)
 
@@ -71,7 +81,13 @@ class LogInclusion(Model):
 
 
 def enter(connection: Connection, kind: Kind, name: str, hash: str) -> None:
-    """Enter what is accepted in this very transaction; it is in the log from then on."""
+    """Enter what is accepted in this very transaction; it is in the log from then on.
+
+    What is entered already with the same hash was lost, and comes back.
+
+    Raises:
+        IntegrityError: something else was accepted under this name.
+    """
     connection.execute(_ENTER, {"kind": kind, "name": name, "hash": hash})
 
 
@@ -85,18 +101,19 @@ class RegistryLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tree = LogTree()
+        self._read_at = time.monotonic()
         self._lock = threading.Lock()
 
     def enter_missing(self) -> None:
         """Enter what a server of an earlier version accepted after the log was made, beside or before this one."""
-        with self._database.write() as connection:
+        with self._ordering() as connection:
             for kind, name, hash in (
                 (Kind.RECORD, records.c.mrv_id, records.c.hash),
                 (Kind.BUNDLE, bundles.c.hash, bundles.c.hash),
             ):
                 known = exists().where(log_entries.c.kind == kind, log_entries.c.name == name)
                 rows = select(literal(str(kind)), name, hash).where(~known).order_by(name.table.c.id)
-                connection.execute(insert(log_entries).from_select(["kind", "name", "hash"], rows))
+                connection.execute(insert(log_entries).from_select(_COLUMNS, rows))
 
     def head(self) -> LogHead:
         """Return the head of the log with everything that was accepted before."""
@@ -128,26 +145,27 @@ class RegistryLog:
             ProblemError: it is not, or the log never had this size.
         """
         with self._database.read() as connection:
-            index = connection.execute(
-                select(log_entries.c.position).where(log_entries.c.kind == kind, log_entries.c.name == name)
-            ).scalar_one_or_none()
+            row = connection.execute(
+                select(log_entries).where(log_entries.c.kind == kind, log_entries.c.name == name)
+            ).one_or_none()
         with self._lock:
             self._load()
+            place = None if row is None else row.position
+            if row is not None and self._is_other(place, _entry(row)):
+                self._load_whole()
             if not 1 <= size <= self._tree.size:
                 raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"size: 1 to {self._tree.size}, which is the log's")
-            if index is None or index >= size:
+            if place is None or place >= size:
                 raise ProblemError(HTTPStatus.NOT_FOUND, f"this {kind} is not in the log of this size")
-            path = self._tree.inclusion_proof(index, size)
-        return LogInclusion(index=index, size=size, path=tuple(each.hex() for each in path))
+            path = self._tree.inclusion_proof(place, size)
+        return LogInclusion(index=place, size=size, path=tuple(each.hex() for each in path))
 
     def _settle(self) -> None:
         """Give what was accepted since the next places."""
         with self._database.read() as connection:
             if connection.execute(_WAITING.limit(1)).scalar_one_or_none() is None:
                 return
-        with self._database.write() as connection:
-            if not self._database.is_sqlite:  # which has the one lock for writing
-                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        with self._ordering() as connection:
             first = connection.execute(select(func.coalesce(func.max(log_entries.c.position), -1))).scalar_one() + 1
             waiting = connection.execute(_WAITING).scalars().all()
             places = [{"of": each, "place": first + number} for number, each in enumerate(waiting)]
@@ -157,20 +175,38 @@ class RegistryLog:
                     places,
                 )
 
+    @contextmanager
+    def _ordering(self) -> Iterator[Connection]:
+        """Open a transaction beside which no other orders entries."""
+        with self._database.write() as connection:
+            if not self._database.is_sqlite:  # which has the one lock for writing
+                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+            yield connection
+
     def _load(self) -> None:
         """Take what was settled, here or in another process, into the tree.
 
-        A database that was rolled back below this process is noticed by the last entry; the tree is built anew then.
+        A database that was rolled back below this process is noticed by the last entry, and anything else that was
+        changed when the whole is read once in a while.
         """
         last = self._tree.size - 1
-        found = self._entries(max(last, 0))
-        if last >= 0:
-            if not found or leaf_hash(found[0]) != self._tree.leaf(last):
-                self._tree = LogTree()
-                found = self._entries(0)
-            else:
-                found = found[1:]
-        self._tree.extend(found)
+        if last < 0 or time.monotonic() - self._read_at > _WHOLE_S:
+            self._load_whole()
+            return
+        found = self._entries(last)
+        if not found or leaf_hash(found[0]) != self._tree.leaf(last):
+            self._load_whole()
+        else:
+            self._tree.extend(found[1:])
+
+    def _is_other(self, place: int | None, entry: bytes) -> bool:
+        """Tell whether an entry was changed below this process."""
+        return place is not None and place < self._tree.size and leaf_hash(entry) != self._tree.leaf(place)
+
+    def _load_whole(self) -> None:
+        tree = LogTree()
+        tree.extend(self._entries(0))
+        self._tree, self._read_at = tree, time.monotonic()
 
     def _entries(self, first: int) -> list[bytes]:
         """Return the entries from a place on.
@@ -182,4 +218,8 @@ class RegistryLog:
             rows = connection.execute(_SETTLED.where(log_entries.c.position >= first)).all()
         if [row.position for row in rows] != list(range(first, first + len(rows))):
             raise StorageError("the registry's database: its log has a gap", hint="restore a backup")
-        return [log_entry(row.kind, row.name, row.hash) for row in rows]
+        return [_entry(row) for row in rows]
+
+
+def _entry(row: Row[Any]) -> bytes:
+    return log_entry(row.kind, row.name, row.hash)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mrv_core.batching import BatchProof
@@ -30,7 +30,8 @@ from mrv_service.database import Database
 from mrv_service.log import enter
 from mrv_service.pages import contains, page_of
 from mrv_service.problems import ProblemError
-from mrv_service.tables import batches, conflicts, members, receipts, records, samples
+from mrv_service.tables import batches, conflicts, members, receipts, records, samples, tokens
+from mrv_service.tokens import Token
 from mrv_service.verifications import Kind
 
 _WHAT = "the record"
@@ -50,6 +51,7 @@ _LISTED = select(
 
 # Built once: building one takes as long as asking SQLite.
 _BY_ID = select(records).where(records.c.mrv_id == bindparam("mrv_id"))
+_OF_SUBMITTER = exists().where(tokens.c.id == bindparam("submitted_by"), tokens.c.name == bindparam("name")).select()
 _CONTENT = select(records.c.content).where(records.c.mrv_id == bindparam("mrv_id"))
 _SUMMARY = _LISTED.where(records.c.mrv_id == bindparam("mrv_id"))
 _INSERT = insert(records)
@@ -166,16 +168,18 @@ class Records:
         except IntegrityError:
             pass
         with self._database.read() as connection:
-            row = _row(connection, record.mrv_id)
-            if row.hash == commitment.hex and row.content == data:
-                return record.mrv_id, False
+            row = connection.execute(_BY_ID, {"mrv_id": record.mrv_id}).one_or_none()
+        if row is not None and row.hash == commitment.hex and row.content == data:
+            return record.mrv_id, False
         self._note_conflict(record.mrv_id, commitment, submitted_by)
         raise ProblemError(
             HTTPStatus.CONFLICT,
-            f"another record has the id {record.mrv_id}",
+            f"another record has the id {record.mrv_id}"
+            if row is not None
+            else f"another record had the id {record.mrv_id}",
             hint="a corrected record has an id of its own, and names the old one with supersedes",
-            registered=row.hash,
             submitted=commitment.hex,
+            **({} if row is None else {"registered": row.hash}),
         )
 
     def summary(self, mrv_id: str) -> RecordSummary:
@@ -250,16 +254,16 @@ class Records:
             raise FormatError(f"lists say another {other[0]} of it than its file")
         return RecordCopy(bytes(row.content), held, measured)
 
-    def put_receipts(self, mrv_id: str, data: bytes) -> RecordReceipts:
+    def put_receipts(self, mrv_id: str, data: bytes, token: Token) -> RecordReceipts:
         """Take receipts of a record, each of which must hold by itself; a receipt that is further along stays.
 
         Raises:
             FormatError: no receipts document.
-            ProblemError: there is no record, or they are of another one, or one is wrong.
+            ProblemError: there is no record, or somebody else's, or they are of another one, or one is wrong.
         """
         given = RecordReceipts.from_json(parse_json(data, what="the receipts"), what="the receipts")
         with self._database.write() as connection:
-            row = _row(connection, mrv_id)
+            row = _own_row(connection, mrv_id, token)
             self._require_receipts_of(row, given)
             batch = connection.execute(_BATCH, {"record_id": row.id}).scalar_one_or_none()
             if batch is not None and str(given.anchored) != batch:  # also while it is on no network yet
@@ -292,16 +296,16 @@ class Records:
         with self._database.read() as connection:
             return _held(connection, samples, _row(connection, mrv_id).id)
 
-    def put_samples(self, mrv_id: str, data: bytes) -> bool:
+    def put_samples(self, mrv_id: str, data: bytes, token: Token) -> bool:
         """Take the samples of a record, which must be those that it commits to; tell whether they are new.
 
         Raises:
             FormatError: no file of samples.
-            ProblemError: there is no record, or they are not its samples.
+            ProblemError: there is no record, or somebody else's, or they are not its samples.
         """
         file = parse_samples(data, what="the samples")
         with self._database.write() as connection:
-            row = _row(connection, mrv_id)
+            row = _own_row(connection, mrv_id, token)
             record, _ = read_record(row.content, what=_WHAT)
             if not isinstance(record, MrvRecord) or record.samples is None:
                 raise ProblemError(HTTPStatus.CONFLICT, "the record commits to no samples")
@@ -385,18 +389,36 @@ def _row(connection: Connection, mrv_id: str) -> Row[Any]:
     return row
 
 
+def _own_row(connection: Connection, mrv_id: str, token: Token) -> Row[Any]:
+    """Return a record for who submitted it to add to, which others, and workers, cannot do meanwhile.
+
+    Receipts of others could hold by themselves and be of any key and network: they would spoil what is right.
+    """
+    row = connection.execute(_BY_ID.with_for_update(), {"mrv_id": mrv_id}).one_or_none()
+    if row is None:
+        raise _no_record()
+    submitter = {"submitted_by": row.submitted_by, "name": token.name}
+    if row.submitted_by != token.id and not connection.execute(_OF_SUBMITTER, submitter).scalar_one():
+        raise ProblemError(
+            HTTPStatus.FORBIDDEN,
+            "another token submitted this record, and its receipts and samples come with that",
+            hint="use that token, or one of the same name; or keep them beside the file",
+        )
+    return row
+
+
 def _held(connection: Connection, table: Any, record_id: int) -> bytes | None:
     found = connection.execute(select(table.c.content).where(table.c.record_id == record_id)).scalar_one_or_none()
     return None if found is None else bytes(found)
 
 
 def _all_receipts(connection: Connection, row: Row[Any]) -> RecordReceipts | None:
-    """Return the receipts of a record: what was submitted, and what a worker anchored; None without any."""
+    """Return the receipts of a record: what a worker anchored, and beside it what was submitted; None without any."""
     data = _held(connection, receipts, row.id)
     held, batched = None if data is None else _receipts(data), _of_batch(connection, row)
     if held is None or batched is None or held.anchored != batched.anchored:
         return held or batched
-    return _merged(held, batched)
+    return held.model_copy(update={"receipts": {**held.receipts, **batched.receipts}})
 
 
 def _of_batch(connection: Connection, row: Row[Any]) -> RecordReceipts | None:
@@ -430,10 +452,7 @@ def _merged(before: RecordReceipts, given: RecordReceipts) -> RecordReceipts:
     merged = dict(before.receipts)
     for network, receipt in given.receipts.items():
         old = merged.get(network)
-        is_later = old is not None and _STATE_ORDER.index(receipt.state) >= _STATE_ORDER.index(old.state)
-        if old is None or (
-            is_later and old.state is not ReceiptState.FINAL
-        ):  # what is final is not for others to replace
+        if old is None or _STATE_ORDER.index(receipt.state) >= _STATE_ORDER.index(old.state):
             merged[network] = receipt
     return before.model_copy(update={"receipts": merged})
 

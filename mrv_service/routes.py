@@ -164,8 +164,11 @@ def fetch_record(request: Request, token: Reader, mrv_id: _MrvId, if_none_match:
 
 @router.put("/records/{mrv_id}/receipts", responses={**_WRITE, **_ONE}, openapi_extra=JSON_BODY, tags=["records"])
 def put_receipts(request: Request, token: Writer, mrv_id: _MrvId, body: Body) -> RecordSummary:
-    """Add receipts of a record. Each must hold by itself; of one network the one that is further along stays."""
-    _records(request).put_receipts(mrv_id, body)
+    """Add receipts of a record that was submitted with the same token, or one of its name.
+
+    Each must hold by itself; of one network the one that is further along stays.
+    """
+    _records(request).put_receipts(mrv_id, body, token)
     return _records(request).summary(mrv_id)
 
 
@@ -185,8 +188,8 @@ def fetch_receipts(request: Request, token: Reader, mrv_id: _MrvId, if_none_matc
     tags=["records"],
 )
 def put_samples(request: Request, token: Writer, mrv_id: _MrvId, body: Body) -> RecordSummary:
-    """Add the samples of a record, which must be those that it commits to."""
-    _records(request).put_samples(mrv_id, body)
+    """Add the samples of a record that was submitted with the same token, or one of its name."""
+    _records(request).put_samples(mrv_id, body, token)
     return _records(request).summary(mrv_id)
 
 

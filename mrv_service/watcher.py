@@ -77,25 +77,28 @@ class Watcher:
         """Watch until told to stop. What fails is logged, and tried again."""
 
         def step() -> bool:
+            self._tell_in_time()
             now = self._clock()
-            if now >= self._tell_at:
-                self._tell_at = now + _LOOK
-                self.tell()
-            return self.step()
+            if now >= self._enrol_at:
+                self._enrol_at = now + _LOOK
+                self.enrol()
+            return self.verify_next()
 
         repeat(step, stop, pause_s)
 
-    def step(self) -> bool:
-        """Verify one thing that is due, and once in a while look for new ones; tell whether there was one to verify.
+    def run_once(self, stop: threading.Event) -> None:
+        """Verify what is due now, tell of it, and end; what comes due meanwhile is for the next time.
 
         Raises:
-            MrvError: the database cannot be used.
+            MrvError: the database cannot be used, or a teller could not tell.
         """
-        now = self._clock()
-        if now >= self._enrol_at:
-            self._enrol_at = now + _LOOK
-            self.enrol()
-        return self.verify_next()
+        self.enrol()
+        begun = self._clock()
+        try:
+            while not stop.is_set() and self.verify_next(begun):
+                self._tell_in_time()
+        finally:
+            self.tell()
 
     def enrol(self) -> None:
         """See to it that everything that is anchored has its turns."""
@@ -117,9 +120,16 @@ class Watcher:
             except IntegrityError:  # another watcher, or a client, was quicker with one of them: next time
                 _logger.info("others are enrolling, too")
 
-    def verify_next(self) -> bool:
-        """Claim what is due, verify it, and keep what was found; by turns what clients wait for, and all the other."""
-        row = self._claim()
+    def verify_next(self, until: datetime | None = None) -> bool:
+        """Claim what is due, verify it, and keep what was found; by turns what clients wait for, and all the other.
+
+        Args:
+            until: Only what was due then; now by default.
+
+        Raises:
+            MrvError: the database cannot be used.
+        """
+        row = self._claim(until)
         if row is None:
             return False
         failpoint("watcher.claimed")
@@ -137,9 +147,15 @@ class Watcher:
         """
         return tell_alarms(self._database, self._tellers)
 
-    def _claim(self) -> Row[Any] | None:
+    def _tell_in_time(self) -> None:
         now = self._clock()
-        is_due = verifications.c.due_at <= format_time(now)
+        if now >= self._tell_at:
+            self._tell_at = now + _LOOK
+            self.tell()
+
+    def _claim(self, until: datetime | None) -> Row[Any] | None:
+        now = self._clock()
+        is_due = verifications.c.due_at <= format_time(until or now)
         order = verifications.c.due_at, verifications.c.name
         due = select(verifications).where(is_due).order_by(*order).limit(1).with_for_update(skip_locked=True)
         turns = [

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Auditing a registry: that it shows no old state of itself, hides nothing, and shows everybody the same (RFC 9162).
+"""Auditing a registry: that its log only grows (RFC 9162), and that it gives out the records that somebody has.
 
-Whoever keeps the newest head that a registry showed can have it prove that everything up to there is still there,
+Whoever keeps the newest head that a registry showed can have it prove that every entry up to there is still in its log,
 unchanged and in the same order. Two people compare their heads to see that they are shown the same.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -22,9 +23,12 @@ from mrv_core.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_in
 from mrv_core.models import DigestField, Model, TimeField, Verdict, utc_now
 from mrv_core.mrv.storage import read_record_file
 from mrv_core.mrv.verification import read_record
+from mrv_core.progress import Progress
 from mrv_core.verification import worst
 
 _LOG: Final = "log"
+_LOCK_S: Final = 10.0
+_POLL_S: Final = 0.05
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest file with a head that is read."""
 
@@ -147,7 +151,11 @@ def audit(registry: Asks, kept: Path, records: Sequence[Path]) -> AuditReport:
         return _report(None, before, [_step(_LOG, Verdict.UNREACHABLE, error.message)])
     except VerificationError as error:
         return _report(head, before, [_step(_LOG, Verdict.TAMPERED, error.message)])
-    steps = [_find(registry, head, path, record.mrv_id, commitment) for path, record, commitment in known]
+    steps = []
+    with Progress().task("asking for records", total=len(known), unit="records") as task:
+        for path, record, commitment in known:
+            steps.append(_find(registry, head, path, record.mrv_id, commitment))
+            task.advance(1)
     if all(step.verdict is not Verdict.TAMPERED for step in steps):
         try:
             _keep(kept, before, head)
@@ -168,12 +176,29 @@ def _keep(path: Path, before: RegistryHead | None, head: RegistryHead) -> None:
     except OSError as error:
         raise storage_error("write", path, error) from error
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # ends with the descriptor
+        _lock(folder)  # until the descriptor is closed
         if read_head(path) != before:
             raise StorageError("another audit kept a head at the same time", hint="run it again")
         write_atomic(path, head.to_bytes())
     finally:
         os.close(folder)
+
+
+def _lock(folder: int) -> None:
+    """Lock a folder; whoever may read it can hold the lock, and must not keep what was found from being said.
+
+    Raises:
+        StorageError: somebody else holds it for too long.
+    """
+    ends = time.monotonic() + _LOCK_S
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                raise StorageError("its folder is locked by another program", hint="run it again") from None
+            time.sleep(_POLL_S)
 
 
 def _report(head: RegistryHead | None, before: RegistryHead | None, steps: Sequence[AuditStep]) -> AuditReport:

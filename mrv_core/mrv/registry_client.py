@@ -7,6 +7,7 @@ The registry is trusted with nothing: it keeps copies, and what is anchored is c
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,9 @@ _TIMEOUT_S: Final = 30.0
 _MAX_REPLY_BYTES: Final = 1024 * 1024
 _DONE: Final = (200, 201)
 _NOT_FOUND: Final = 404
+_TOO_MANY: Final = 429
+_PATIENCE_S: Final = 180.0
+"""How long one question waits where the registry answers that it is asked too often."""
 _REFUSED: Final = (400, 404, 409, 413, 422)
 
 
@@ -77,8 +81,18 @@ class RegistryClient:
             raise BackendError(error.message) from error
 
     def fetch_bytes(self, path: str) -> bytes | None:
-        """Return the bytes of a path under the API, or None where the registry has no such thing. Raises as `fetch`."""
+        """Return the bytes of a path under the API, or None where the registry has no such thing. Raises as `fetch`.
+
+        Waits as long as the registry asks to (Retry-After, RFC 9110, section 10.2.3), up to three minutes.
+        """
+        ends = time.monotonic() + _PATIENCE_S
         response = self._transport.request("GET", f"/api/v1/{path}")
+        while response.status == _TOO_MANY:
+            wait = self._transport.refusal(response).retry_after_s or 1.0
+            if time.monotonic() + wait > ends:
+                break
+            time.sleep(wait)
+            response = self._transport.request("GET", f"/api/v1/{path}")
         if response.status == _NOT_FOUND:
             return None
         if response.status not in _DONE:

@@ -49,9 +49,9 @@ class Service:
         self.client.__enter__()
         self.writer = self.token(Scope.WRITE, Scope.READ)
 
-    def token(self, *scopes: Scope) -> dict[str, str]:
+    def token(self, *scopes: Scope, name: str = "test") -> dict[str, str]:
         """Make a token, and return the header that shows it."""
-        return {"Authorization": f"Bearer {tokens.create(self.database, 'test', scopes)[1]}"}
+        return {"Authorization": f"Bearer {tokens.create(self.database, name, scopes)[1]}"}
 
     def submit(self, data: bytes, **headers: str) -> Any:
         return self.client.post("/api/v1/records", content=data, headers={**self.writer, **headers})
@@ -59,8 +59,8 @@ class Service:
     def get(self, path: str, **headers: str) -> Any:
         return self.client.get(f"/api/v1/{path}", headers={**self.writer, **headers})
 
-    def put(self, path: str, data: bytes) -> Any:
-        return self.client.put(f"/api/v1/{path}", content=data, headers=self.writer)
+    def put(self, path: str, data: bytes, **headers: str) -> Any:
+        return self.client.put(f"/api/v1/{path}", content=data, headers={**self.writer, **headers})
 
     def close(self) -> None:
         self.client.__exit__()

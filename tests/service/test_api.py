@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from mrv_core.config import load_config
 from mrv_core.manager import BlockchainManager
-from mrv_core.models import utc_now
+from mrv_core.models import ReceiptState
 from mrv_core.mrv.record import generate_mrv_id
 from mrv_core.mrv.storage import RecordReceipts
 from mrv_core.registry import Registry
@@ -253,14 +253,83 @@ def test_receipts_are_checked_and_added_up(service: Service, anchored: tuple[Any
     assert "receipt of log" in problem(service.put(path, wrong.to_bytes()), 422)["detail"]
     unknown = held.model_copy(update={"receipts": {"log": receipt.model_copy(update={"driver": "nonesuch"})}})
     assert "driver is not known" in problem(service.put(path, unknown.to_bytes()), 422)["detail"]
-    later = held.model_copy(update={"receipts": {"log": receipt.model_copy(update={"submitted_at": utc_now()})}})
-    service.put(path, later.to_bytes())
-    assert service.get(path).content == held.to_bytes(), "what is final stays"
+    waits = {"driver": "bitcoin", "reference": "ab" * 32, "state": ReceiptState.PENDING, "evidence": {}}
+    of = {"network_id": "bip122:0f9188f13cb7b2c71f2a335e3a4fc328", "embedded": False, "block_time": None}
+    earlier = receipt.model_copy(update={**waits, **of})
+    before = held.model_copy(update={"receipts": {"log": earlier}})
+    assert service.put(path, before.to_bytes()).status_code == 200
+    assert service.get(path).content == held.to_bytes(), "what is further along stays"
     problem(service.put(path, b"{}"), 422)
     for name in ("l\0g", "log\nethereum"):
         wrong = held.model_copy(update={"receipts": {name: receipt}})
         assert "name a network" in problem(service.put(path, wrong.to_bytes()), 422)["detail"]
     assert service.get(path).content == held.to_bytes()
+
+
+def test_only_who_submitted_a_record_adds_to_it(service: Service, anchored: tuple[Any, RecordReceipts]) -> None:
+    """Receipts of others could hold by themselves, and be of a log of their own under the same name."""
+    made, held = anchored
+    service.submit(made.to_bytes())
+    others = service.token(Scope.WRITE, name="another lab")
+    service.client.post("/api/v1/records", content=made.to_bytes(), headers=others)  # again: it stays the first one's
+    samples = b"".join(line + b"\n" for line in steady(20).lines)
+    for what, data in (("receipts", held.to_bytes()), ("samples", samples)):
+        path = f"records/{made.mrv_id}/{what}"
+        assert "another token submitted" in problem(service.put(path, data, **others), 403)["detail"]
+        problem(service.get(path), 404)
+        assert service.put(path, data, **service.token(Scope.WRITE)).status_code == 200, "a new token of the same name"
+
+
+def test_receipts_that_come_at_once_are_all_kept(
+    new_service: Callable[..., Service], anchored: tuple[Any, RecordReceipts]
+) -> None:
+    """Two servers on one database, each asked for the same and for other things at the same moment."""
+    made, held = anchored
+    services = [new_service(), new_service()]
+    services[0].submit(made.to_bytes())
+    path = f"records/{made.mrv_id}/receipts"
+    ones = [held.model_copy(update={"receipts": {name: held.receipts[name]}}).to_bytes() for name in held.receipts]
+    for each in services:
+        each.put(path, b"{}")  # the framework sets routes up when they are first asked for
+    for _ in range(10):
+        with services[0].database.write() as connection:
+            connection.execute(delete(tables.receipts))
+        ready, statuses = threading.Barrier(4), []
+
+        def put(service: Service, data: bytes, ready: threading.Barrier, statuses: list[int]) -> None:
+            ready.wait()
+            statuses.append(service.put(path, data, **services[0].writer).status_code)
+
+        threads = [
+            threading.Thread(target=put, args=(service, data, ready, statuses)) for service in services for data in ones
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert statuses == [200] * 4
+        assert services[0].get(path).content == held.to_bytes()
+
+
+def test_what_was_lost_comes_back(service: Service) -> None:
+    """Also under the same key; something else under its id does not."""
+    made, key, other_key = record(), {"Idempotency-Key": "k1"}, {"Idempotency-Key": "k2"}
+    bundle = (GOLDEN / "real.mrv.json").read_bytes()
+
+    def submit_both() -> list[int]:
+        answer = service.client.post("/api/v1/bundles", content=bundle, headers={**service.writer, **other_key})
+        return [service.submit(made.to_bytes(), **key).status_code, answer.status_code]
+
+    assert submit_both() == [201, 201]
+    head = service.get("log").json()
+    with service.database.write() as connection:
+        connection.execute(delete(tables.records))
+        connection.execute(delete(tables.bundles))
+    other = record(made.mrv_id, training={"epochs": 3, "batch_size": 128, "framework": "PyTorch"})
+    assert "had the id" in problem(service.submit(other.to_bytes()), 409)["detail"]
+    assert submit_both() == [201, 201]
+    assert service.get(f"records/{made.mrv_id}/content").content == made.to_bytes()
+    assert service.get("log").json() == head
 
 
 def test_receipts_stay_small_enough_to_be_read(

@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from fault_modes import Reply, Request
+from faulty import FaultServer
+from sqlalchemy import delete, func, select, update
 
 from mrv_core.hashing import Digest
 from mrv_core.merkle import leaf_hash, tree_root, verify_consistency, verify_inclusion
@@ -140,6 +145,41 @@ def test_a_database_rolled_back_below_a_server_is_noticed(service: Service) -> N
     size, root = head_of(service)
     entries = [log_entry("record", each.mrv_id, each.hash.hex) for each in (made[0], new)]
     assert (size, root) == (2, tree_root(entries))
+
+
+def test_an_entry_changed_below_a_server_is_noticed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once by who asks for this very entry, and by everybody once in a while."""
+    made = submit(service, 3)
+    before = head_of(service)
+
+    def change(place: int) -> bytes:
+        with service.database.write() as connection:
+            connection.execute(
+                update(tables.log_entries).where(tables.log_entries.c.position == place).values(hash="0" * 64)
+            )
+        hashes[place] = "0" * 64
+        return tree_root([log_entry("record", each.mrv_id, hash) for each, hash in zip(made, hashes, strict=True)])
+
+    hashes = [each.hash.hex for each in made]
+    changed = change(1)
+    path = path_of(service.get(f"records/{made[1].mrv_id}/inclusion?size=3"))
+    verify_inclusion(leaf_hash(log_entry("record", made[1].mrv_id, "0" * 64)), 1, 3, path, changed)
+    assert head_of(service) == (3, changed) != before
+    changed = change(0)
+    monkeypatch.setattr("mrv_service.log._WHOLE_S", -1.0)
+    assert head_of(service) == (3, changed)
+
+
+def test_two_servers_that_start_at_once_enter_the_same(new_service: Callable[..., Service]) -> None:
+    services = [new_service(), new_service()]
+    submit(services[0], 30)
+    for _ in range(5):
+        with services[0].database.write() as connection:
+            connection.execute(delete(tables.log_entries))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda each: each.app.state.log.enter_missing(), services * 2))
+        with services[0].database.read() as connection:
+            assert connection.execute(select(func.count()).select_from(tables.log_entries)).scalar_one() == 30
 
 
 def test_a_log_with_a_gap_is_said(new_service: Callable[..., Service]) -> None:
@@ -312,6 +352,49 @@ def test_a_head_that_cannot_be_kept_hides_no_verdict(place: tuple[Auditor, Servi
     with auditor.served():
         report = auditor.audit(unknown, expect=5)
     assert verdicts(report) == ["VALID", "NOT_FOUND", "UNREACHABLE"]
+
+
+def test_a_client_waits_as_long_as_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+
+    def answer(_asked: Request) -> Reply:
+        if len(waited) < 2:
+            return Reply(429, (("Retry-After", "7"),), b"{}")
+        return Reply(200, (), b"the record")
+
+    with FaultServer(answer) as server, RegistryClient(server.url) as client:
+        assert client.fetch_bytes("records/x/content") == b"the record"
+    assert waited == [7.0, 7.0]
+
+
+def test_a_registry_that_is_asked_too_often_is_not_waited_for_for_ever(
+    place: tuple[Auditor, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it asks for more patience than there is, the rest could not be checked."""
+    auditor, service = place
+    paths = [auditor.file(each) for each in submit(service, 3)]
+    with auditor.served("--rate", "4") as url, RegistryClient(url) as client:
+        monkeypatch.setattr("mrv_core.mrv.registry_client._PATIENCE_S", 0.0)
+        report = registry_audit.audit(client, auditor.head, paths)
+    assert [step.verdict for step in report.steps] == ["VALID", "VALID", "UNREACHABLE", "UNREACHABLE"]
+
+
+def test_a_folder_that_another_program_locks_hides_no_verdict(
+    place: tuple[Auditor, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auditor, service = place
+    submit(service, 1)
+    unknown = auditor.file(record())
+    monkeypatch.setattr(registry_audit, "_LOCK_S", 0.0)
+    folder = os.open(auditor.folder, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH)
+        with auditor.served() as url, RegistryClient(url) as client:
+            report = registry_audit.audit(client, auditor.head, [unknown])
+    finally:
+        os.close(folder)
+    assert [step.verdict for step in report.steps] == ["VALID", "NOT_FOUND", "UNREACHABLE"]
 
 
 def test_a_registry_that_cannot_be_asked(place: tuple[Auditor, Service]) -> None:

@@ -472,6 +472,39 @@ def test_one_failed_check_after_a_pause_is_no_alarm(watch: Watch, ear: Ear, tmp_
         assert ear.begun == [(made.mrv_id, "UNREACHABLE")]
 
 
+def test_once_ends_though_what_is_away_comes_due_again(watch: Watch, ear: Ear, tmp_path: Path) -> None:
+    """Each look takes longer than the time until the next; what is wrong is told all the same."""
+    made = watch.anchored(3)
+    edit(watch.service, made[0].mrv_id, b'"batch_size":128', b'"batch_size":129')
+    with BlockchainManager(ELSEWHERE, base_dir=tmp_path / "elsewhere") as other:
+        registry = Registry.load()
+
+        def clock() -> datetime:
+            watch.now += timedelta(minutes=10)
+            return watch.now
+
+        away = Watcher(watch.service.database, other, registry, "away", DAY, [ear], clock)
+        away.run_once(threading.Event())
+    assert ear.begun == [(made[0].mrv_id, "TAMPERED")]
+    assert [watch.verdict(each.mrv_id)["verdict"] for each in made] == ["TAMPERED", "UNREACHABLE", "UNREACHABLE"]
+
+
+def test_an_alarm_that_ended_while_nobody_heard_is_told_as_ended(watch: Watch, ear: Ear, tmp_path: Path) -> None:
+    """With the verdict that ended it, though it is another one by then."""
+    (made,) = watch.anchored()
+    edit(watch.service, made.mrv_id, b'"batch_size":128', b'"batch_size":129')
+    watch.turn()
+    ear.is_deaf = True
+    edit(watch.service, made.mrv_id, b'"batch_size":129', b'"batch_size":128')
+    with pytest.raises(BackendError):
+        watch.turn(DAY)
+    ear.is_deaf = False
+    with BlockchainManager(ELSEWHERE, base_dir=tmp_path / "elsewhere") as other:
+        watch.turn(DAY, watch.another("away", [ear], other))
+    assert watch.verdict(made.mrv_id)["verdict"] == "UNREACHABLE"
+    assert (ear.begun, ear.ended) == ([(made.mrv_id, "TAMPERED")], [(made.mrv_id, "VALID")])
+
+
 def test_clients_that_keep_asking_keep_nobody_out(watch: Watch) -> None:
     made = watch.anchored(3)
     watch.watcher.enrol()
@@ -611,6 +644,14 @@ def test_a_webhook(watch: Watch, hook: Hook) -> None:
     assert (document["format"], document["ended"]) == ("mrv-alarms/1", [])
     assert (document["begun"][0]["name"], document["begun"][0]["verdict"]) == (made.mrv_id, "TAMPERED")
     assert made.mrv_id in document["text"]
+
+
+def test_an_id_calls_nobody_in_a_chat(hook: Hook) -> None:
+    fact = {"kind": "record", "name": "<!channel>", "verdict": "TAMPERED", "summary": "a & b"}
+    Webhook(hook.url).tell([fact], [])
+    _, document = hook.taken[-1]
+    assert document["text"] == "record &lt;!channel&gt; is TAMPERED: a &amp; b"
+    assert document["begun"] == [fact]
 
 
 def test_a_webhook_that_is_no_url_is_said_without_it() -> None:
