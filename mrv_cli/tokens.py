@@ -39,12 +39,16 @@ def create_token(
     unknown = sorted(set(scope) - set(Scope))
     if unknown:
         raise ConfigurationError(f"there is no scope {unknown[0]!r:.40}", hint=f"scopes: {', '.join(Scope)}")
-    made, text = tokens.create(database_of(base_dir), name, [Scope(each) for each in scope])
+    database = database_of(base_dir)
+    is_again = any(each.name == name for each in tokens.all_tokens(database))
+    made, text = tokens.create(database, name, [Scope(each) for each in scope])
     if as_json:
         print_json({"id": made.id, "name": made.name, "scopes": sorted(made.scopes), "token": text})
         return
     console().print(text, soft_wrap=True, markup=False, highlight=False)
     note(f"id {made.id}; it is not shown again")
+    if is_again:
+        note("another token has this name: both add receipts and samples to the same records")
 
 
 @token_app.command("list", epilog=ACCESS_EXAMPLES)

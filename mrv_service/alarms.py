@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select, update
 
 from mrv_core.canonical import canonical_bytes
-from mrv_core.errors import BackendError, BackendUnavailableError, ConfigurationError, FormatError
+from mrv_core.errors import BackendError, ConfigurationError, FormatError
 from mrv_core.failpoint import failpoint
 from mrv_core.models import Verdict
 from mrv_core.transport import HttpTransport
@@ -138,8 +138,8 @@ def tell_alarms(database: Database, tellers: Sequence[Teller]) -> int:
     """Tell everybody of the alarms that they were not told of, and return how many messages that took.
 
     Raises:
-        BackendError: a teller could not; what it was to tell stays untold, and the others heard it.
-        BackendUnavailableError, StorageError: the database cannot be used.
+        BackendError: a teller could not, or the database; what was to be told stays untold, and the others heard it.
+        StorageError: the database cannot be used.
     """
     messages = 0
     failed: BackendError | None = None
@@ -147,8 +147,6 @@ def tell_alarms(database: Database, tellers: Sequence[Teller]) -> int:
         try:
             while _tell_some(database, teller):
                 messages += 1
-        except BackendUnavailableError:
-            raise
         except BackendError as error:
             failed = error
     if failed is not None:

@@ -31,6 +31,8 @@ _LOCK: Final = 0x6D7277
 """Ours, for one order at a time on PostgreSQL."""
 _WHOLE_S: Final = 600.0
 """Seconds after which the whole log is read anew: somebody may have changed it below this process."""
+_AT_ONCE: Final = 1000
+"""Entries in memory at once while the log is read."""
 _COLUMNS: Final = ("kind", "name", "hash")
 _GIVEN: Final = [bindparam(name, type_=String()) for name in _COLUMNS]
 _ENTER: Final = insert(log_entries).from_select(
@@ -92,7 +94,9 @@ def enter(connection: Connection, kind: Kind, name: str, hash: str) -> None:
 
 
 class RegistryLog:
-    """The log of one registry. Thread-safe. Memory is about 200 bytes an entry, in each process.
+    """The log of one registry. Thread-safe.
+
+    Memory is about 200 bytes an entry in each process, and twice that while the whole is read anew.
 
     Args:
         database: Where the entries are.
@@ -103,6 +107,7 @@ class RegistryLog:
         self._tree = LogTree()
         self._read_at = time.monotonic()
         self._lock = threading.Lock()
+        self._renewing = threading.Lock()
 
     def enter_missing(self) -> None:
         """Enter what a server of an earlier version accepted after the log was made, beside or before this one."""
@@ -117,6 +122,7 @@ class RegistryLog:
 
     def head(self) -> LogHead:
         """Return the head of the log with everything that was accepted before."""
+        self._renew()
         with self._lock:
             self._settle()
             self._load()
@@ -190,35 +196,53 @@ class RegistryLog:
         changed when the whole is read once in a while.
         """
         last = self._tree.size - 1
-        if last < 0 or time.monotonic() - self._read_at > _WHOLE_S:
+        if last < 0:
             self._load_whole()
             return
-        found = self._entries(last)
+        found = list(self._entries(last))
         if not found or leaf_hash(found[0]) != self._tree.leaf(last):
             self._load_whole()
         else:
             self._tree.extend(found[1:])
+
+    def _renew(self) -> None:
+        """Read the whole anew if it is time to; meanwhile the others go on with what they have."""
+        if time.monotonic() - self._read_at <= _WHOLE_S or not self._renewing.acquire(blocking=False):
+            return
+        try:
+            tree = self._whole()
+            with self._lock:
+                self._tree, self._read_at = tree, time.monotonic()
+        finally:
+            self._renewing.release()
 
     def _is_other(self, place: int | None, entry: bytes) -> bool:
         """Tell whether an entry was changed below this process."""
         return place is not None and place < self._tree.size and leaf_hash(entry) != self._tree.leaf(place)
 
     def _load_whole(self) -> None:
+        self._tree, self._read_at = self._whole(), time.monotonic()
+
+    def _whole(self) -> LogTree:
         tree = LogTree()
         tree.extend(self._entries(0))
-        self._tree, self._read_at = tree, time.monotonic()
+        return tree
 
-    def _entries(self, first: int) -> list[bytes]:
-        """Return the entries from a place on.
+    def _entries(self, first: int) -> Iterator[bytes]:
+        """Yield the entries from a place on.
 
         Raises:
             StorageError: a place has none.
         """
-        with self._database.read() as connection:
-            rows = connection.execute(_SETTLED.where(log_entries.c.position >= first)).all()
-        if [row.position for row in rows] != list(range(first, first + len(rows))):
-            raise StorageError("the registry's database: its log has a gap", hint="restore a backup")
-        return [_entry(row) for row in rows]
+        asked = _SETTLED.where(log_entries.c.position >= first)
+        with (
+            self._database.snapshot() as connection,  # a part of whose answer is in memory at a time
+            connection.execution_options(yield_per=_AT_ONCE).execute(asked) as rows,
+        ):
+            for place, row in enumerate(rows, first):
+                if row.position != place:
+                    raise StorageError("the registry's database: its log has a gap", hint="restore a backup")
+                yield _entry(row)
 
 
 def _entry(row: Row[Any]) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Row, Select, and_, exists, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from mrv_core.errors import BackendError
 from mrv_core.failpoint import failpoint
 from mrv_core.manager import BlockchainManager
 from mrv_core.models import Verdict, format_time, utc_now
@@ -96,7 +97,10 @@ class Watcher:
         begun = self._clock()
         try:
             while not stop.is_set() and self.verify_next(begun):
-                self._tell_in_time()
+                try:
+                    self._tell_in_time()
+                except BackendError as error:  # who is deaf is told at the end, and keeps nothing from being looked at
+                    _logger.error("%s", error.message)
         finally:
             self.tell()
 
@@ -184,7 +188,8 @@ class Watcher:
             is_valid = found.verdict is Verdict.VALID
             is_asked_again = row.requested_at != claimed.requested_at
             wait = min(_SOON, self._every) if found.verdict in _OPEN else self._every
-            failing_since = _time(row.failing_since) or now
+            is_next = now - (_time(row.checked_at) or now) <= 2 * self._every  # else it was off meanwhile
+            failing_since = (_time(row.failing_since) if is_next else None) or now
             alarm = alarm_of(
                 found.verdict,
                 now,
@@ -239,6 +244,7 @@ def _verdict(text: str | None) -> Verdict | None:
 def _time(text: str | None) -> datetime | None:
     """Return a time of a row, or None where there is none, or what somebody wrote in its place."""
     try:
-        return None if text is None else datetime.fromisoformat(text)
+        found = None if text is None else datetime.fromisoformat(text)
     except ValueError:
         return None
+    return None if found is None or found.tzinfo is None else found

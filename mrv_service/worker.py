@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mrv_core.batching import Batch, batch_metadata
@@ -29,6 +29,7 @@ from mrv_service.tables import batches, members, receipts, records
 
 _logger = logging.getLogger(__name__)
 
+_MOST_IN_ONE_QUESTION: Final = 1000
 OPEN: Final = "open"
 FINAL: Final = "final"
 _LOOK_AGAIN: Final = timedelta(seconds=15)
@@ -110,7 +111,10 @@ class Worker:
                 .limit(self._pace.records)
                 .with_for_update(skip_locked=True)  # each worker takes other ones
             )
-            rows = connection.execute(waiting).all()
+            locked = connection.execute(waiting).all()
+            # What came while the statement ran, before it had the lock, it did not see.
+            taken = _taken(connection, [row.id for row in locked])
+            rows = [row for row in locked if row.id not in taken]
             if not rows or not self._is_due(rows):
                 return None
             batch = Batch(tuple(dict.fromkeys(_commitment(row) for row in rows)))
@@ -205,6 +209,16 @@ def waiting(database: Database) -> tuple[int, int]:
         )
         unfinished = select(func.count()).select_from(batches).where(batches.c.state == OPEN)
         return connection.execute(alone).scalar_one(), connection.execute(unfinished).scalar_one()
+
+
+def _taken(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Return which of these records have receipts, or are in a batch."""
+    found: set[int] = set()
+    for first in range(0, len(ids), _MOST_IN_ONE_QUESTION):
+        some = ids[first : first + _MOST_IN_ONE_QUESTION]
+        for column in (receipts.c.record_id, members.c.record_id):
+            found.update(connection.execute(select(column).where(column.in_(some))).scalars())
+    return found
 
 
 def _commitment(row: Any) -> Digest:

@@ -33,6 +33,7 @@ _TOO_MANY: Final = 429
 _PATIENCE_S: Final = 180.0
 """How long one question waits where the registry answers that it is asked too often."""
 _REFUSED: Final = (400, 404, 409, 413, 422)
+_NOT_OURS: Final = 403
 
 
 class RegistryClient:
@@ -102,6 +103,8 @@ class RegistryClient:
     def submit_record(self, path: Path) -> None:
         """Submit a record, and what lies beside it: its samples and its receipts. Doing it again is harmless.
 
+        Receipts and samples are taken from who submitted the record first: with the same token, or one of its name.
+
         Raises:
             FormatError: no record.
             StorageError: a file cannot be read.
@@ -127,23 +130,26 @@ class RegistryClient:
         response = self._transport.request(method, path, body=body, headers={"Content-Type": media_type, **headers})
         if response.status in _DONE:
             return
-        if response.status in _REFUSED:
-            raise RunStateError(f"{self._transport.name} refuses it: {self._reason(response)}")
+        if response.status in _REFUSED or (method == "PUT" and response.status == _NOT_OURS):
+            raise RunStateError(
+                f"{self._transport.name} refuses it: {self._said(response, 'detail') or f'HTTP {response.status}'}",
+                hint=self._said(response, "hint"),
+            )
         raise self._denial(response)
 
     def _denial(self, response: Response) -> BackendError:
         if response.status in (401, 403):
             return BackendError(
-                f"{self._transport.name} refuses our token: {self._reason(response)}",
+                f"{self._transport.name} refuses our token: {self._said(response, 'detail') or 'no reason is given'}",
                 hint=f"put a token of 'mrv token create … --scope write', or read, into {TOKEN_VARIABLE}",
             )
         return self._transport.refusal(response)
 
-    def _reason(self, response: Response) -> str:
-        """Return the detail of a problem document (RFC 9457), or that there is none."""
+    def _said(self, response: Response, member: str) -> str | None:
+        """Return a text of a problem document (RFC 9457), or None where there is none."""
         try:
             document: Any = parse_json(response.body, what="the answer", max_bytes=_MAX_REPLY_BYTES)
         except FormatError:
             document = None
-        detail = document.get("detail") if isinstance(document, dict) else None
-        return self._transport.mask(detail) if isinstance(detail, str) else f"HTTP {response.status}"
+        text = document.get(member) if isinstance(document, dict) else None
+        return self._transport.mask(text) if isinstance(text, str) else None

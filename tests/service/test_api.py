@@ -280,6 +280,24 @@ def test_only_who_submitted_a_record_adds_to_it(service: Service, anchored: tupl
         assert service.put(path, data, **service.token(Scope.WRITE)).status_code == 200, "a new token of the same name"
 
 
+def test_who_submitted_a_record_replaces_even_what_is_final(
+    service: Service, anchored: tuple[Any, RecordReceipts], tmp_path: Path
+) -> None:
+    """Its block may not be in the chain any more."""
+    made, held = anchored
+    service.submit(made.to_bytes())
+    path = f"records/{made.mrv_id}/receipts"
+    assert service.put(path, held.to_bytes()).status_code == 200
+    config = load_config({"blockchain": {"networks": ["log"]}}, environment={})
+    with BlockchainManager(config, base_dir=tmp_path / "another") as manager:
+        receipt = manager.anchor(made.hash, {"mrv_id": made.mrv_id})["log"].receipt
+    assert receipt is not None
+    again = held.model_copy(update={"receipts": {"log": receipt}})
+    assert service.put(path, again.to_bytes()).status_code == 200
+    now = RecordReceipts.from_bytes(service.get(path).content, what="receipts")
+    assert now.receipts == {"ipfs": held.receipts["ipfs"], "log": receipt}
+
+
 def test_receipts_that_come_at_once_are_all_kept(
     new_service: Callable[..., Service], anchored: tuple[Any, RecordReceipts]
 ) -> None:

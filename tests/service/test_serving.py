@@ -75,6 +75,12 @@ def test_a_registry_from_the_command_line(
     assert text not in rest
 
 
+def test_a_second_token_of_a_name_is_said(tmp_path: Path) -> None:
+    for is_again in (False, True):
+        made = mrv("token", "create", "cluster", "--scope", "write", "--base-dir", tmp_path / "registry")
+        assert (made.returncode, "another token has this name" in made.stderr) == (0, is_again)
+
+
 def test_what_was_accepted_survives_a_kill(
     serve: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
 ) -> None:

@@ -28,18 +28,25 @@ GOLDEN = Path(__file__).parents[1] / "bundles" / "golden" / "bundle-1"
 LOG = {"blockchain": {"networks": ["log"], "log": {"driver": "log"}}}
 
 
+def new_token(folder: Path, name: str) -> str:
+    make = [MRV, "token", "create", name, "--scope", "write", "--base-dir", str(folder)]
+    return subprocess.run(make, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("registry")
+
+
+@pytest.fixture(scope="module")
+def registry(folder: Path) -> Iterator[tuple[str, str]]:
     """A registry that runs; its URL, and a token that may write."""
-    folder = str(tmp_path_factory.mktemp("registry"))
-    command = [MRV, "serve", "--port", "0", "--base-dir", folder]
+    command = [MRV, "serve", "--port", "0", "--base-dir", str(folder)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         said = re.search(r"http://127.0.0.1:\d+", process.stderr.readline())
         assert said is not None
-        make = [MRV, "token", "create", "test", "--scope", "write", "--base-dir", folder]
-        token = subprocess.run(make, capture_output=True, text=True, check=True).stdout.strip()
-        yield said[0], token
+        yield said[0], new_token(folder, "test")
         process.kill()
 
 
@@ -135,6 +142,22 @@ def test_a_token_that_is_not_valid(url: str, tmp_path: Path, monkeypatch: pytest
         client.submit_record(path)
     assert TOKEN_VARIABLE in str(failure.value.hint)
     assert "AAAA" not in str(failure.value)
+
+
+def test_receipts_of_somebody_elses_record_are_refused(registry: tuple[str, str], folder: Path, tmp_path: Path) -> None:
+    url, token = registry
+    with MRVTracker("submitted", storage_dir=tmp_path, config=LOG, interval_s=0.05) as tracker:
+        pass
+    path = tracker.record_path
+    httpx.post(
+        f"{url}/api/v1/records", content=path.read_bytes(), headers={"Authorization": f"Bearer {token}"}
+    ).raise_for_status()
+    done = submit(path, "--registry", url, **{TOKEN_VARIABLE: new_token(folder, "another lab")})
+    assert done.returncode == 2
+    assert "another token submitted this record" in done.stderr
+    assert "one of the same name" in done.stderr
+    assert submit(path, "--registry", url, **{TOKEN_VARIABLE: new_token(folder, "test")}).returncode == 0
+    assert get(url, f"records/{tracker.mrv_id}").json()["networks"] == ["log"]
 
 
 def test_receipts_of_another_record_are_refused(url: str, tmp_path: Path) -> None:

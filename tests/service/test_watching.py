@@ -489,6 +489,40 @@ def test_once_ends_though_what_is_away_comes_due_again(watch: Watch, ear: Ear, t
     assert [watch.verdict(each.mrv_id)["verdict"] for each in made] == ["TAMPERED", "UNREACHABLE", "UNREACHABLE"]
 
 
+def test_once_looks_at_everything_though_nobody_hears(watch: Watch) -> None:
+    made = watch.anchored(4)
+    for each in made:
+        edit(watch.service, each.mrv_id, b'"batch_size":128', b'"batch_size":129')
+    deaf, log = Ear(is_deaf=True), Ear(column="logged")
+    with pytest.raises(BackendError, match="nobody hears"):
+        watch.another("watcher", [deaf, log]).run_once(threading.Event())
+    assert sorted(log.begun) == sorted((each.mrv_id, "TAMPERED") for each in made)
+
+
+def test_one_failed_check_before_a_pause_and_one_after_are_no_alarm(watch: Watch, ear: Ear, tmp_path: Path) -> None:
+    """What was between is not known: the network may have been there."""
+    (made,) = watch.anchored()
+    watch.turn()
+    with BlockchainManager(ELSEWHERE, base_dir=tmp_path / "elsewhere") as other:
+        away = watch.another("away", [ear], other)
+        for later in (DAY, 30 * DAY, DAY):
+            watch.turn(later, away)
+            assert ear.begun == []
+        watch.turn(timedelta(minutes=15), away)
+        assert ear.begun == [(made.mrv_id, "UNREACHABLE")]
+
+
+@pytest.mark.parametrize("column", ["valid_at", "enrolled_at", "failing_since", "checked_at"])
+def test_a_time_without_a_zone_ends_no_watcher(watch: Watch, ear: Ear, tmp_path: Path, column: str) -> None:
+    (made,) = watch.anchored()
+    watch.turn()
+    with watch.service.database.write() as connection:
+        connection.execute(update(tables.verifications).values({column: "2001-01-01T00:00:00"}))
+    with BlockchainManager(ELSEWHERE, base_dir=tmp_path / "elsewhere") as other:
+        watch.turn(DAY, watch.another("away", [ear], other))
+    assert watch.verdict(made.mrv_id)["verdict"] == "UNREACHABLE"
+
+
 def test_an_alarm_that_ended_while_nobody_heard_is_told_as_ended(watch: Watch, ear: Ear, tmp_path: Path) -> None:
     """With the verdict that ended it, though it is another one by then."""
     (made,) = watch.anchored()

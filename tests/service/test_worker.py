@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, event, insert, select
 
 from mrv_core.config import load_config
 from mrv_core.failpoint import FAILPOINTS, WORKER_FAILPOINTS
@@ -153,6 +153,45 @@ def test_receipts_that_come_between_batch_and_anchor_are_refused(service: Servic
     assert service.put(f"records/{made.mrv_id}/receipts", alone.to_bytes()).status_code == 409
     assert one.anchor_batch() is not None
     assert service.get(f"records/{made.mrv_id}").json()["networks"] == ["log"]
+
+
+def test_receipts_that_come_while_a_worker_looks_keep_a_record_out_of_its_batch(
+    service: Service, manager: BlockchainManager
+) -> None:
+    """PostgreSQL's statement does not see what came after it began, and before it had its locks."""
+    made = submit(service, 3)
+    outcome = manager.anchor(made[1].hash, {"mrv_id": made[1].mrv_id})["log"]
+    assert outcome.receipt is not None
+    held = RecordReceipts(mrv_id=made[1].mrv_id, commitment=made[1].hash, receipts={"log": outcome.receipt})
+    came: list[int] = []
+
+    def come(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if came or "NOT (EXISTS" not in statement:
+            return
+        came.append(1)
+        mine = select(tables.records.c.id).where(tables.records.c.mrv_id == made[1].mrv_id)
+        row = {"content": held.to_bytes(), "networks": "log", "updated_at": "2026-01-01T00:00:00Z"}
+        connection.execute(insert(tables.receipts).values(record_id=connection.execute(mine).scalar_one(), **row))
+
+    event.listen(service.database.engine, "after_cursor_execute", come)
+    work(worker(service, manager, Pace(10, 0)))
+    event.remove(service.database.engine, "after_cursor_execute", come)
+    assert came
+    with service.database.read() as connection:
+        assert len(connection.execute(select(tables.members)).all()) == 2
+    assert service.get(f"records/{made[1].mrv_id}/receipts").content == held.to_bytes()
+
+
+def test_what_the_registry_anchored_itself_is_given_out_first(service: Service, manager: BlockchainManager) -> None:
+    (made,) = submit(service, 1)
+    work(worker(service, manager, Pace(1, 0)))
+    path = f"records/{made.mrv_id}/receipts"
+    batched = RecordReceipts.from_bytes(service.get(path).content, what="receipts")
+    outcome = manager.anchor(batched.anchored, {"again": "1"})["log"]
+    assert outcome.receipt is not None
+    later = outcome.receipt.model_copy(update={"submitted_at": utc_now() + timedelta(days=1)})
+    assert service.put(path, batched.model_copy(update={"receipts": {"log": later}}).to_bytes()).status_code == 200
+    assert service.get(path).content == batched.to_bytes()
 
 
 def test_several_workers_share_the_work(service: Service, manager: BlockchainManager, tmp_path: Path) -> None:
