@@ -48,7 +48,10 @@ class OtherLoad:
         busy = _busy_s()
         if busy is None or self._busy is None:
             return None
-        others = busy - self._busy - (_own_s() - self._own)
+        own = _own_s() - self._own
+        if own < 0:  # what a program that was killed had under it is counted by nobody
+            return None
+        others = busy - self._busy - own
         return max(0.0, others / (time.monotonic() - self._start))
 
 
