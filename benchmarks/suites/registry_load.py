@@ -51,6 +51,8 @@ _READ: Final = "/api/v1/records/{id}/content"
 _ID: Final = "MRV-00000000-0000-4000-8000-000000000000"
 _CONFIG: Final = {"blockchain": {"networks": ["log"], "log": {"driver": "log"}}}
 _START_S: Final = 60.0
+_WARM_UP_S: Final = 2.0
+"""Of requests at a tenth of the rate: what a process does once, it does then."""
 _FEW: Final = 500
 """Records that reads are spread over."""
 
@@ -116,7 +118,7 @@ def _load(bench: Bench, load: Worker, name: str, new_url: Callable[[], str | Non
     place = _Place(_folder(bench, name), new_url())
     token = place.new_token()
     with place.served() as (url, process):
-        written = load.call("paced", url, "", token, [], _WRITES_RATE, bench.sizes.load_s).value
+        written = _paced(bench, load, url, "", token, [], _WRITES_RATE)
         yield _latency(
             f"{name}: {_WRITES_RATE:.0f} records submitted a second, 99 % within", written, Goal("≤", 150), "201"
         )
@@ -134,15 +136,21 @@ def _load(bench: Bench, load: Worker, name: str, new_url: Callable[[], str | Non
     )
     with place.served() as (url, _):
         known = sorted(kept)[:_FEW]
-        read = load.call("paced", url, _READ, "", known, _READS_RATE, bench.sizes.load_s).value
+        read = _paced(bench, load, url, _READ, "", known, _READS_RATE)
     bare = _Place(_folder(bench, f"{name}-paced"), new_url())
     with _bare(bare) as (url, _):
         known = load.call("submit", url, token, _FEW, _CONNECTIONS).value
-        least = load.call("paced", url, _READ, "", known, _READS_RATE, bench.sizes.load_s).value
+        least = _paced(bench, load, url, _READ, "", known, _READS_RATE)
     what = f"{name}: {_READS_RATE:.0f} records read a second, 99 % within"
     yield _latency(what, read, Goal("≤", 50), "200", f"; of a bare FastAPI route {seconds(least['p99'])}")
     for path, what in (("", "records submitted"), (_READ, "records read")):
         yield _beside_bare(bench, load, name, new_url, path, what)
+
+
+def _paced(bench: Bench, load: Worker, url: str, path: str, token: str, known: list[str], rate: float) -> Any:
+    """Warm a server up, and put it under load at a rate; see `paced` of the worker."""
+    load.call("paced", url, path, token, known, rate / 10, _WARM_UP_S)
+    return load.call("paced", url, path, token, known, rate, bench.sizes.load_s).value
 
 
 def _latency(what: str, found: dict[str, Any], goal: Goal, wanted: str, beside: str = "") -> Row:
