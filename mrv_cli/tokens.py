@@ -42,13 +42,13 @@ def create_token(
     database = database_of(base_dir)
     is_again = any(each.name == name for each in tokens.all_tokens(database))
     made, text = tokens.create(database, name, [Scope(each) for each in scope])
+    if is_again:
+        note("there was a token of this name before: the new one adds receipts and samples to its records, too")
     if as_json:
         print_json({"id": made.id, "name": made.name, "scopes": sorted(made.scopes), "token": text})
         return
     console().print(text, soft_wrap=True, markup=False, highlight=False)
     note(f"id {made.id}; it is not shown again")
-    if is_again:
-        note("another token has this name: both add receipts and samples to the same records")
 
 
 @token_app.command("list", epilog=ACCESS_EXAMPLES)

@@ -176,7 +176,7 @@ def _keep(path: Path, before: RegistryHead | None, head: RegistryHead) -> None:
     except OSError as error:
         raise storage_error("write", path, error) from error
     try:
-        _lock(folder)  # until the descriptor is closed
+        _lock(path, folder)  # until the descriptor is closed
         if read_head(path) != before:
             raise StorageError("another audit kept a head at the same time", hint="run it again")
         write_atomic(path, head.to_bytes())
@@ -184,11 +184,11 @@ def _keep(path: Path, before: RegistryHead | None, head: RegistryHead) -> None:
         os.close(folder)
 
 
-def _lock(folder: int) -> None:
-    """Lock a folder; whoever may read it can hold the lock, and must not keep what was found from being said.
+def _lock(path: Path, folder: int) -> None:
+    """Lock a file's folder; whoever may read it can hold the lock, and must not keep what was found from being said.
 
     Raises:
-        StorageError: somebody else holds it for too long.
+        StorageError: somebody else holds it for too long, or it cannot be locked.
     """
     ends = time.monotonic() + _LOCK_S
     while True:
@@ -199,6 +199,8 @@ def _lock(folder: int) -> None:
             if time.monotonic() > ends:
                 raise StorageError("its folder is locked by another program", hint="run it again") from None
             time.sleep(_POLL_S)
+        except OSError as error:
+            raise storage_error("lock", path, error) from error
 
 
 def _report(head: RegistryHead | None, before: RegistryHead | None, steps: Sequence[AuditStep]) -> AuditReport:

@@ -76,9 +76,9 @@ def test_a_registry_from_the_command_line(
 
 
 def test_a_second_token_of_a_name_is_said(tmp_path: Path) -> None:
-    for is_again in (False, True):
-        made = mrv("token", "create", "cluster", "--scope", "write", "--base-dir", tmp_path / "registry")
-        assert (made.returncode, "another token has this name" in made.stderr) == (0, is_again)
+    for is_again, options in ((False, []), (True, []), (True, ["--json"])):
+        made = mrv("token", "create", "cluster", "--scope", "write", *options, "--base-dir", tmp_path / "registry")
+        assert (made.returncode, "a token of this name before" in made.stderr) == (0, is_again)
 
 
 def test_what_was_accepted_survives_a_kill(
